@@ -1,0 +1,36 @@
+/**
+ * Owns hashing and randomness for the whole control plane.
+ * Invariant: secrets are compared in constant time; random text is uniform over base 32 (256 is a multiple of 32).
+ */
+import { hmac } from "@noble/hashes/hmac.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
+import { BASE32 } from "../protocol/ids.ts";
+
+export function sha256Hex(text: string): string {
+  return bytesToHex(sha256(utf8ToBytes(text)));
+}
+
+export function sha256Bytes(text: string): Uint8Array {
+  return sha256(utf8ToBytes(text));
+}
+
+export function hmacSha256(secret: string, text: string): Uint8Array {
+  return hmac(sha256, utf8ToBytes(secret), utf8ToBytes(text));
+}
+
+/** True when both texts are equal; the time depends on the length alone. */
+export function equalInConstantTime(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
+  return difference === 0;
+}
+
+/** `length` characters of base 32 from the runtime's random source: 5 bits each. */
+export function randomBase32(length: number): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(length));
+  let text = "";
+  for (const byte of bytes) text += BASE32.charAt(byte & 31);
+  return text;
+}

@@ -1,0 +1,77 @@
+/**
+ * Owns the MACs on keys, leases, refs and tickets: HMAC-SHA-256 cut to 128 bits, one domain each.
+ * Invariant: a text is trusted only after its MAC held under a current MAC key; a MAC of one domain never holds in another.
+ *
+ * `KEY_MAC_SECRET` may name two keys, so that one can be rotated: the first signs, both verify.
+ */
+import {
+  base32,
+  type KeyFields,
+  keyBody,
+  type LeaseFields,
+  leaseBody,
+  parseKey,
+  parseLease,
+  parseRef,
+  parseTicket,
+  type RefFields,
+  refBody,
+  type TicketFields,
+  ticketBody,
+  type Unchecked,
+} from "../protocol/ids.ts";
+import { equalInConstantTime, hmacSha256 } from "./hash.ts";
+
+type Domain = "key" | "lease" | "ref" | "ticket";
+type MacKey = { name: string; secret: string };
+
+export type Macs = {
+  signKey(fields: KeyFields): string;
+  verifyKey(text: string): KeyFields | null;
+  signLease(fields: LeaseFields): string;
+  verifyLease(text: string): LeaseFields | null;
+  signRef(fields: RefFields): string;
+  verifyRef(text: string): RefFields | null;
+  signTicket(fields: TicketFields): string;
+  verifyTicket(text: string): TicketFields | null;
+};
+
+/** 16 bytes -> 26 characters of base 32. */
+const MAC_BYTES = 16;
+
+export function macsFrom(keyMacSecret: string): Macs {
+  const keys: MacKey[] = keyMacSecret.split(",").map((pair) => ({ name: pair.slice(0, 1), secret: pair.slice(2) }));
+  const [signing] = keys;
+  if (!signing) throw new Error("configuration refused: KEY_MAC_SECRET holds no key");
+
+  const macOf = (key: MacKey, domain: Domain, body: string) =>
+    key.name + base32(hmacSha256(key.secret, `${domain}|${body}`).subarray(0, MAC_BYTES));
+  const sign = (domain: Domain, body: string) => `${body}_${macOf(signing, domain, body)}`;
+  const verify = <F>(domain: Domain, parsed: Unchecked<F> | null): F | null => {
+    const key = parsed && keys.find((k) => k.name === parsed.mac.charAt(0));
+    if (!parsed || !key) return null;
+    return equalInConstantTime(macOf(key, domain, parsed.body), parsed.mac) ? parsed.fields : null;
+  };
+
+  return {
+    signKey: (fields) => sign("key", keyBody(fields)),
+    verifyKey: (text) => verify("key", parseKey(text)),
+    signLease: (fields) => sign("lease", leaseBody(fields)),
+    verifyLease: (text) => verify("lease", parseLease(text)),
+    signRef: (fields) => sign("ref", refBody(fields)),
+    verifyRef: (text) => verify("ref", parseRef(text)),
+    signTicket: (fields) => sign("ticket", ticketBody(fields)),
+    verifyTicket: (text) => verify("ticket", parseTicket(text)),
+  };
+}
+
+const made = new WeakMap<object, Macs>();
+
+/** The MACs of an isolate's settings, made once. */
+export function macsOf(settings: { KEY_MAC_SECRET: string }): Macs {
+  const known = made.get(settings);
+  if (known) return known;
+  const macs = macsFrom(settings.KEY_MAC_SECRET);
+  made.set(settings, macs);
+  return macs;
+}

@@ -1,0 +1,266 @@
+/**
+ * Owns what travels between control plane and gpu-agent: HTTP bodies, control-socket messages, the doorbell.
+ * Invariant: both sides parse with these schemas before they touch anything; unknown fields are dropped, never trusted.
+ */
+import { z } from "zod";
+import { jobErrorCodeSchema } from "./errors.ts";
+import { ARTIFACT_TYPES } from "./job.ts";
+import { phaseSchema, progressDetailSchema, progressSchema } from "./progress.ts";
+import { jobStateSchema } from "./states.ts";
+import { DOORBELL_VERSION } from "./version.ts";
+
+export const HEADER_LEASE = "X-Lease";
+export const HEADER_PROTOCOL = "X-Agent-Protocol";
+
+const ms = z.number().int().min(0).max(1e12);
+const name = z.string().min(1).max(512);
+const refText = z.string().max(128);
+const md5 = z.string().regex(/^[0-9a-f]{32}$/);
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const sizeBytes = z.number().int().min(0).max(5_368_709_120);
+/** Bucket keys hold only these characters (CONTRACT 3). */
+const bucketKey = z
+  .string()
+  .max(200)
+  .regex(/^[A-Za-z0-9/_.-]+$/);
+
+/** Body of a queue message, content type text: a signed pointer, no authority, no secret. */
+export const doorbellSchema = z.object({ v: z.literal(DOORBELL_VERSION), ref: refText });
+export type Doorbell = z.infer<typeof doorbellSchema>;
+
+export const missingSchema = z.object({ kind: z.string().max(64), name });
+
+// --- control socket ------------------------------------------------------------------------------------------------
+
+export const slotStateSchema = z.enum(["idle", "busy", "preparing", "busy_by_owner", "paused", "sick"]);
+export type SlotState = z.infer<typeof slotStateSchema>;
+
+export const capabilitySchema = z.object({
+  os: z.string().max(64),
+  comfyui_version: z.string().max(64),
+  gpus: z.array(z.object({ name: z.string().max(128), vram_mb: z.number().int().min(0) })).max(32),
+  models: z
+    .array(z.object({ kind: z.string().max(64), name, size_bytes: z.number().int().min(0).nullable() }))
+    .max(20_000),
+  node_classes: z.array(name).max(20_000),
+  custom_nodes: z.array(name).max(2_000),
+  disk_free_bytes: z.number().int().min(0),
+  loaded_models: z.array(name).max(100),
+});
+export type Capability = z.infer<typeof capabilitySchema>;
+
+const slotNumber = z.number().int().min(0).max(63);
+export const controlUpSchema = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("hello"),
+    agent: z.string().max(64),
+    /** Random per process start: a second process with the same token is told apart. */
+    instance: z.string().max(64),
+    version: z.string().max(32),
+    slots: z.array(z.object({ slot: slotNumber, state: slotStateSchema })).max(64),
+    capability_hash: z.string().max(64),
+    capability: capabilitySchema.optional(),
+  }),
+  z.object({
+    type: z.literal("slot"),
+    slot: slotNumber,
+    state: slotStateSchema,
+    ref: refText.optional(),
+    reason: z.string().max(256).optional(),
+  }),
+  z.object({ type: z.literal("known?"), refs: z.array(refText).max(100) }),
+  z.object({ type: z.literal("declined"), ref: refText }),
+]);
+export type ControlUp = z.infer<typeof controlUpSchema>;
+
+export const controlDownSchema = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("offer"), ref: refText, ahead: z.boolean() }),
+  z.object({ type: z.literal("taken"), refs: z.array(refText) }),
+  z.object({ type: z.enum(["drain", "resume", "pause"]), until: z.number().int().nullable() }),
+  z.object({ type: z.literal("want_capability") }),
+  z.object({ type: z.literal("give_back"), ref: refText }),
+]);
+export type ControlDown = z.infer<typeof controlDownSchema>;
+
+// --- claims ----------------------------------------------------------------------------------------------------------
+
+export const claimRequestSchema = z.object({
+  ref: refText,
+  /** Random; asking again with the same one after a lost reply returns the same attempt. */
+  claim_id: z.string().regex(/^[0-9a-zA-Z_-]{16,64}$/),
+  slot: slotNumber,
+  ahead: z.boolean(),
+});
+export type ClaimRequest = z.infer<typeof claimRequestSchema>;
+
+export const claimRefusalSchema = z.enum(["gone", "already_claimed", "not_yet", "wrong_pool", "not_for_you"]);
+export type ClaimRefusal = z.infer<typeof claimRefusalSchema>;
+
+export const claimGrantSchema = z.object({
+  lease: z.string().max(128),
+  lease_expires_in_ms: ms,
+  renew_every_ms: ms,
+  account: z.string(),
+  job: z.string(),
+  attempt: z.number().int().min(1),
+  /** The graph in API format as text, integers verbatim: it goes to ComfyUI without being parsed into numbers. */
+  workflow: z.string(),
+  workflow_hash: z.string(),
+  inputs: z.array(z.object({ name, url: z.url(), size_bytes: sizeBytes, md5 })),
+  output: z.object({ max_files: z.number().int(), max_bytes: z.number().int(), keep_metadata: z.boolean() }),
+  limits: z.object({ run_ms: ms, no_progress_ms: ms }),
+  progress_url: z.string(),
+  traceparent: z.string().nullable(),
+});
+export type ClaimGrantBody = z.infer<typeof claimGrantSchema>;
+
+// --- lease calls (header X-Lease) -----------------------------------------------------------------------------------
+
+export const renewRequestSchema = z.object({
+  phase: phaseSchema,
+  progress: progressSchema,
+  progress_detail: progressDetailSchema.nullable(),
+});
+export type RenewRequest = z.infer<typeof renewRequestSchema>;
+
+export const renewAnswerSchema = z.object({
+  answer: z.enum(["continue", "cancel", "lost"]),
+  lease_expires_in_ms: ms,
+});
+export type RenewAnswer = z.infer<typeof renewAnswerSchema>;
+
+const artifactType = z.enum(ARTIFACT_TYPES);
+const fileName = z.string().min(1).max(255);
+const contentType = z
+  .string()
+  .max(128)
+  .regex(/^[a-z0-9.+-]+\/[a-z0-9.+-]+$/);
+
+export const uploadsRequestSchema = z.object({
+  files: z
+    .array(
+      z.object({ name: fileName, type: artifactType, content_type: contentType, size_bytes: sizeBytes, md5, sha256 }),
+    )
+    .min(1)
+    .max(1000),
+});
+export type UploadsRequest = z.infer<typeof uploadsRequestSchema>;
+
+/** In the order of the request. The headers are signed: send exactly these. A 412 answer to the PUT means it is done. */
+export const uploadsAnswerSchema = z.object({
+  uploads: z.array(
+    z.object({
+      name: fileName,
+      key: bucketKey,
+      url: z.url(),
+      method: z.literal("PUT"),
+      headers: z.record(z.string(), z.string()),
+    }),
+  ),
+});
+export type UploadsAnswer = z.infer<typeof uploadsAnswerSchema>;
+
+export const metricsSchema = z.object({
+  prepare_ms: ms,
+  load_ms: ms,
+  run_ms: ms,
+  upload_ms: ms,
+  gpu_seconds: z.number().min(0).max(1e7),
+  gpu_name: z.string().max(128).nullable(),
+});
+export type AttemptMetrics = z.infer<typeof metricsSchema>;
+
+const dimension = z.number().int().min(1).max(65_536).nullable();
+/** Exactly one of `key` and `text` is given: a file in the bucket, or text without a file. */
+export const manifestEntrySchema = z.object({
+  name: fileName,
+  key: bucketKey.nullable(),
+  type: artifactType,
+  content_type: contentType,
+  size_bytes: sizeBytes,
+  md5: md5.nullable(),
+  sha256,
+  node_id: z.string().max(128).nullable(),
+  width: dimension,
+  height: dimension,
+  /** Integer as text, exact to 2^64-1. */
+  seed: z
+    .string()
+    .regex(/^\d{1,20}$/)
+    .nullable(),
+  text: z.string().max(100_000).nullable(),
+});
+export type ManifestEntry = z.infer<typeof manifestEntrySchema>;
+
+export const completeRequestSchema = z.object({
+  artifacts: z.array(manifestEntrySchema).max(1000),
+  metrics: metricsSchema,
+});
+export type CompleteRequest = z.infer<typeof completeRequestSchema>;
+
+export const failRequestSchema = z.object({
+  code: jobErrorCodeSchema,
+  message: z.string().max(1000),
+  transient: z.boolean(),
+  node_id: z.string().max(128).nullable(),
+  node_type: z.string().max(256).nullable(),
+  metrics: metricsSchema,
+});
+export type FailRequest = z.infer<typeof failRequestSchema>;
+
+export const releaseRequestSchema = z.object({
+  reason: z.enum(["drain", "cannot_run", "give_back"]),
+  missing: z.array(missingSchema).max(100),
+});
+export type ReleaseRequest = z.infer<typeof releaseRequestSchema>;
+
+export const stoppedRequestSchema = z.object({
+  how: z.enum(["interrupted", "deleted", "finished", "killed", "never_started"]),
+  gpu_idle_after_ms: ms.nullable(),
+});
+export type StoppedRequest = z.infer<typeof stoppedRequestSchema>;
+
+/** Answer of complete, fail, release and stopped: the job's state afterwards, the same for the same lease again. */
+export const finishAnswerSchema = z.object({ status: jobStateSchema });
+export type FinishAnswer = z.infer<typeof finishAnswerSchema>;
+
+/** 409 bodies of the agent API. */
+export const leaseRefusalSchema = z.object({ refusal: z.literal("lease_lost") });
+export const claimRefusalBodySchema = z.object({ refusal: claimRefusalSchema });
+
+/** Agent API errors that are not refusals: 401, 400, 426, 503. */
+export const agentErrorSchema = z.object({ error: z.string(), message: z.string().optional() });
+
+// --- queue, in Cloudflare's shapes (facts/cloudflare.md 1) -------------------------------------------------------------
+
+export const pullRequestSchema = z.object({
+  batch_size: z.number().int().min(1).max(100).optional(),
+  visibility_timeout_ms: z.number().int().min(0).max(43_200_000).optional(),
+});
+export const pulledMessageSchema = z.object({
+  id: z.string(),
+  body: z.string(),
+  attempts: z.number().int(),
+  lease_id: z.string(),
+  timestamp_ms: z.number().optional(),
+  metadata: z.record(z.string(), z.unknown()).optional(),
+});
+export type PulledMessage = z.infer<typeof pulledMessageSchema>;
+/** `result` holds `messages`, or is the array itself in some client versions: both are accepted. */
+export const pullAnswerSchema = z.object({
+  success: z.boolean(),
+  result: z.union([
+    z.object({ messages: z.array(pulledMessageSchema), message_backlog_count: z.number().optional() }),
+    z.array(pulledMessageSchema),
+  ]),
+});
+export const ackRequestSchema = z.object({
+  acks: z
+    .array(z.object({ lease_id: z.string().max(2048) }))
+    .max(100)
+    .default([]),
+  retries: z
+    .array(z.object({ lease_id: z.string().max(2048), delay_seconds: z.number().int().min(0).max(43_200).optional() }))
+    .max(100)
+    .default([]),
+});

@@ -1,0 +1,36 @@
+/**
+ * The five projects of the suite (DESIGN 11). `npm test` runs all; `--project NAME` one.
+ */
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+import { devVars } from "./dev/dev-vars.ts";
+
+const node = (name: string, timeoutMs: number) => ({
+  test: {
+    name,
+    environment: "node" as const,
+    include: name === "unit" ? ["test/unit/**/*.test.ts", "test/architecture.test.ts"] : [`test/${name}/**/*.test.ts`],
+    testTimeout: timeoutMs,
+    hookTimeout: 60_000,
+  },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      node("unit", 30_000),
+      {
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: { bindings: devVars() },
+          }),
+        ],
+        test: { name: "workers", include: ["test/workers/**/*.test.ts"], testTimeout: 30_000 },
+      },
+      node("flows", 60_000),
+      node("faults", 60_000),
+      node("conformance", 60_000),
+    ],
+  },
+});
