@@ -1,0 +1,27 @@
+/**
+ * Owns the names of objects in the bucket (CONTRACT 3): retention class first, so that lifecycle rules can match a prefix.
+ * Invariant: a key holds only `[A-Za-z0-9/_.-]`, belongs to one attempt, and contains no text given by a user.
+ */
+import type { AccountId, JobId } from "./ids.ts";
+
+export type RetentionDays = 7 | 30 | 90;
+
+/** `a7|a30|a90/<account>/<job>/<attempt>-<nonce8>`, without a trailing slash. */
+export function attemptPrefix(
+  days: RetentionDays,
+  account: AccountId,
+  job: JobId,
+  attempt: number,
+  nonce: string,
+): string {
+  return `a${days}/${account}/${job}/${attempt}-${nonce.slice(0, 8)}`;
+}
+
+/** `<prefix>/<n>.<ext>`; the extension follows the sniffed content type, `bin` when unknown. */
+export function artifactKey(prefix: string, n: number, extension: string): string {
+  return `${prefix}/${n}.${/^[a-z0-9]{1,8}$/.test(extension) ? extension : "bin"}`;
+}
+
+export function isUnderPrefix(key: string, prefix: string): boolean {
+  return key.startsWith(`${prefix}/`) && /^[A-Za-z0-9/_.-]+$/.test(key) && !key.includes("..");
+}
