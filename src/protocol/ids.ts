@@ -30,21 +30,20 @@ export const keyIdSchema = z
   .brand<"KeyId">();
 export type KeyId = z.infer<typeof keyIdSchema>;
 
-/** Pool names never end in `0`: then a name padded with `0` to 16 characters is its id, both ways. */
+/** Begins with a letter: then a name padded with `0` on the left to 16 characters is its id, both ways. */
 export const poolNameSchema = z
   .string()
-  .regex(/^(?=.{1,16}$)[a-z][a-z0-9]*$/)
-  .regex(/[a-z1-9]$/)
+  .regex(/^[a-z][a-z0-9]{0,15}$/)
   .brand<"PoolName">();
 export type PoolName = z.infer<typeof poolNameSchema>;
 
 /** The `<account>` field of an agent token: the pool's name padded to 16 characters. */
 export function poolIdOf(pool: PoolName): string {
-  return pool.padEnd(16, "0");
+  return pool.padStart(16, "0");
 }
 
 export function poolNameOf(poolId: string): PoolName | null {
-  const parsed = poolNameSchema.safeParse(poolId.replace(/0+$/, ""));
+  const parsed = poolNameSchema.safeParse(poolId.replace(/^0+/, ""));
   return parsed.success ? parsed.data : null;
 }
 

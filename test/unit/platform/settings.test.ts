@@ -1,0 +1,52 @@
+/**
+ * Holds the settings schema against the two places that feed it: wrangler.toml's `[vars]` and `.dev.vars.example`.
+ */
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { devVars } from "../../../dev/dev-vars.ts";
+import { settingsOf } from "../../../src/platform/env.ts";
+
+const toml = readFileSync(new URL("../../../wrangler.toml", import.meta.url), "utf8");
+const vars = Object.fromEntries(
+  [...(toml.split("[vars]")[1] ?? "").matchAll(/^([A-Z0-9_]+) = (?:"([^"]*)"|'([^']*)')$/gm)].map((m) => [
+    m[1],
+    m[2] ?? m[3],
+  ]),
+);
+const dev = { ...vars, ...devVars() };
+const prod = {
+  ...vars,
+  KEY_MAC_SECRET: "a:0123456789abcdef0123",
+  BOOTSTRAP_TOKEN: "0123456789abcdef0123",
+  R2_ACCESS_KEY_ID: "id",
+  R2_SECRET_ACCESS_KEY: "secret",
+  QUEUE_API_TOKEN: "token",
+};
+
+describe("settings", () => {
+  it("accepts wrangler.toml together with .dev.vars.example", () => {
+    expect(settingsOf({ ...dev })).toMatchObject({ ENVIRONMENT: "dev", LEASE_MS: 60_000, AUTH_ENABLED: true });
+  });
+
+  it("accepts wrangler.toml with real secrets in production", () => {
+    expect(settingsOf({ ...prod })).toMatchObject({ ENVIRONMENT: "prod", MAX_QUEUED: 1000 });
+  });
+
+  it("refuses to start outside dev with auth off or with a development secret", () => {
+    expect(() => settingsOf({ ...prod, AUTH_ENABLED: "false" })).toThrow("AUTH_ENABLED: may be false only in dev");
+    expect(() => settingsOf({ ...dev, ENVIRONMENT: "staging" })).toThrow("KEY_MAC_SECRET: is a development secret");
+    expect(settingsOf({ ...dev, AUTH_ENABLED: "false" })).toMatchObject({ AUTH_ENABLED: false });
+  });
+
+  it("names every wrong setting and shows no value", () => {
+    const wrong = { ...prod, LEASE_MS: "soon", ROLES: "{", BOOTSTRAP_TOKEN: "s3cret" };
+    expect(() => settingsOf(wrong)).toThrow(/ROLES: is not JSON.*LEASE_MS: .*BOOTSTRAP_TOKEN: /);
+    expect(() => settingsOf({ ...wrong })).not.toThrow(/s3cret/);
+  });
+
+  it("overrides single limits of a role and keeps the others", () => {
+    const { ROLES } = settingsOf({ ...dev, ROLES: '{"free":{"max_active":100}}' });
+    expect(ROLES.free).toMatchObject({ max_active: 100, max_running: 1, daily: 10 });
+    expect(() => settingsOf({ ...dev, ROLES: '{"gold":{}}' })).toThrow(/ROLES/);
+  });
+});
