@@ -28,5 +28,8 @@ export type AppEnv = {
     caller: Caller;
     /** Set by `authenticateAgent`. */
     agent: AgentIdentity;
+    /** For the log line alone: the job a request is about, and the code it was refused with. */
+    job: string;
+    refused: string;
   };
 };

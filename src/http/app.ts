@@ -1,0 +1,28 @@
+/**
+ * Owns the HTTP surface as one tree: what every request passes, and where each group of routes is mounted.
+ * Invariant: every answer but an upgrade is CONTRACT's: known shape, request id, no exception text.
+ */
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { causeOf, logLine } from "../platform/log.ts";
+import type { AppEnv } from "./context.ts";
+import { INTERNAL_ERROR, NOT_FOUND, refusalResponse } from "./errors.ts";
+import { requestFrame } from "./middleware/request-frame.ts";
+import { adminRoutes } from "./routes/admin.ts";
+import { agentRoutes } from "./routes/agent.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { streamRoutes } from "./routes/streams.ts";
+
+export const app = new OpenAPIHono<AppEnv>();
+
+app.use(requestFrame);
+
+app.onError((error, c) => {
+  logLine("error", "exception", { request_id: c.get("request_id"), path: c.req.path, cause: causeOf(error) });
+  return refusalResponse(c, INTERNAL_ERROR);
+});
+app.notFound((c) => refusalResponse(c, NOT_FOUND));
+
+app.route("/agent/v1", agentRoutes);
+app.route("/admin", adminRoutes);
+app.route("/", healthRoutes);
+app.route("/", streamRoutes);

@@ -1,0 +1,8 @@
+/**
+ * Owns the health routes.
+ * Invariant: mounted by `http/app`, which frames every request.
+ */
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { AppEnv } from "../context.ts";
+
+export const healthRoutes = new OpenAPIHono<AppEnv>();
