@@ -1,0 +1,96 @@
+/**
+ * Owns who a client is (DESIGN 6): user keys for their own account, service keys for the tenant they name.
+ * Invariant: a handler behind this sees a caller whose MAC held; revocation is decided by the object that does the work,
+ * for tenants by the parent within the last 30 s.
+ */
+import type { Context, MiddlewareHandler } from "hono";
+import type { KeyProof } from "../../objects/contract.ts";
+import { accountOf } from "../../objects/locate.ts";
+import { proofOf, tenantAccountId } from "../../platform/api-key.ts";
+import { type Refusal, refusalOf } from "../../protocol/errors.ts";
+import {
+  type AccountId,
+  accountIdSchema,
+  type KeyFields,
+  keyIdSchema,
+  SYS_ACCOUNT,
+  userIdSchema,
+} from "../../protocol/ids.ts";
+import { ok, type Result, refuse } from "../../protocol/result.ts";
+import type { AppEnv, Caller } from "../context.ts";
+import { refusalResponse, UNAUTHORIZED } from "../errors.ts";
+import { refuseUnauthenticated } from "./edge-limit.ts";
+import { presentedKey } from "./presented-key.ts";
+import { verifyRemembered } from "./verified-keys.ts";
+
+const USER_MISMATCH = refusalOf("FORBIDDEN", "X-User-ID does not belong to this key.", { field: "X-User-ID" });
+const USER_NEEDED = refusalOf("BAD_REQUEST", "A service key needs X-User-ID: 1 to 128 of A-Z a-z 0-9 . _ : @ -", {
+  field: "X-User-ID",
+});
+
+export const authenticateClient: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const caller = await identifyClient(c);
+  if (!caller.ok) return refusalResponse(c, caller.refusal);
+  c.set("caller", caller.value);
+  await next();
+  return;
+};
+
+/** The caller, or why not: 401 (or 429) without a valid key, 400 or 403 about `X-User-ID`. */
+export async function identifyClient(c: Context<AppEnv>): Promise<Result<Caller, Refusal>> {
+  const key = presentedKey(c);
+  const userId = c.req.header("X-User-ID") ?? null;
+  if (key === null) {
+    if (!c.get("settings").AUTH_ENABLED && !presentsKey(c)) return ok(developer(userId));
+    return refuse(await refuseUnauthenticated(c));
+  }
+  if (key.kind === "user") return userCaller(key, userId);
+  if (key.kind === "service") return tenantCaller(c, key, userId);
+  return refuse(UNAUTHORIZED);
+}
+
+function presentsKey(c: Context<AppEnv>): boolean {
+  return c.req.header("Authorization") !== undefined || c.req.header("X-API-Key") !== undefined;
+}
+
+function userCaller(key: KeyFields, userId: string | null): Result<Caller, Refusal> {
+  const account = accountIdSchema.parse(key.account);
+  if (userId !== null && userId !== account) return refuse(USER_MISMATCH);
+  return ok({
+    kind: "user",
+    account,
+    auth: { by: "key", proof: proofOf(key) },
+    keyid: key.keyid,
+    user_id: userId,
+    region: null,
+  });
+}
+
+async function tenantCaller(
+  c: Context<AppEnv>,
+  key: KeyFields,
+  userId: string | null,
+): Promise<Result<Caller, Refusal>> {
+  if (userId === null || !userIdSchema.safeParse(userId).success) return refuse(USER_NEEDED);
+  const parent = accountIdSchema.parse(key.account);
+  const proof: KeyProof = proofOf(key);
+  const owner = await verifyRemembered(accountOf(c.env, parent), parent, proof, Date.now());
+  if (!owner.ok) return owner;
+  return ok(tenant(parent, key, userId, owner.value.region));
+}
+
+function tenant(parent: AccountId, key: Pick<KeyFields, "keyid">, userId: string, region: string | null): Caller {
+  return {
+    kind: "service",
+    account: tenantAccountId(parent, userId),
+    auth: { by: "parent", parent, keyid: key.keyid, user_id: userId, region },
+    keyid: key.keyid,
+    user_id: userId,
+    region,
+  };
+}
+
+/** With `AUTH_ENABLED=false` (dev alone) a request without a key acts as a tenant of the operators' own account. */
+function developer(userId: string | null): Caller {
+  return tenant(SYS_ACCOUNT, { keyid: keyIdSchema.parse("dev00000") }, userId ?? "developer", null);
+}

@@ -1,0 +1,35 @@
+/**
+ * Owns the memory of keys an object said yes to, for calls where another object does the work (service and admin keys).
+ * Invariant: a yes lives 30 s, so a revoked key is refused everywhere within 30 s; a no is never remembered.
+ */
+import type { AccountRpc, KeyProof } from "../../objects/contract.ts";
+import type { Refusal } from "../../protocol/errors.ts";
+import { ok, type Result } from "../../protocol/result.ts";
+
+export type KeyOwner = { role: string; region: string };
+
+const YES_LIVES_MS = 30_000;
+/** Entries per isolate; the oldest goes first. */
+const MAX_ENTRIES = 5_000;
+
+const yes = new Map<string, { owner: KeyOwner; untilMs: number }>();
+
+/** Asks the key's object unless it said yes within the last 30 s. */
+export async function verifyRemembered(
+  object: AccountRpc,
+  account: string,
+  proof: KeyProof,
+  nowMs: number,
+): Promise<Result<KeyOwner, Refusal>> {
+  const name = `${account}:${proof.keyid}:${proof.secret_sha256}`;
+  const known = yes.get(name);
+  if (known && known.untilMs > nowMs) return ok(known.owner);
+  const answer = await object.verifyKey(proof);
+  if (!answer.ok) {
+    yes.delete(name);
+    return answer;
+  }
+  if (yes.size >= MAX_ENTRIES) for (const oldest of yes.keys()) if (yes.delete(oldest)) break;
+  yes.set(name, { owner: answer.value, untilMs: nowMs + YES_LIVES_MS });
+  return answer;
+}
