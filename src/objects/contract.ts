@@ -262,6 +262,18 @@ export const EDGE_HEADERS = {
   identity: "X-Edge-Identity",
 } as const;
 
-export type ViewerIdentity = { account: AccountId; job: JobId; auth: Auth; previews: boolean; last_seq: number | null };
+export type ViewerIdentity = {
+  account: AccountId;
+  job: JobId;
+  auth: Auth;
+  /** Where the viewer's key lives (a tenant's with its parent): asked for again as long as the socket lives. */
+  key: { account: AccountId; keyid: string };
+  /** Nonce of the ticket it came by, good for one socket; null when it came by its key. */
+  ticket: string | null;
+  /** `sse`: refusals are HTTP statuses, not closes; its ticket may come again when `last_seq` is given. */
+  transport: "ws" | "sse";
+  previews: boolean;
+  last_seq: number | null;
+};
 export type AgentSocketIdentity = { lease: LeaseFields; agent: AgentIdentity };
 export type ControlSocketIdentity = { agent: AgentIdentity };

@@ -65,7 +65,7 @@ const MAC = "([0-9a-z]{27})";
 
 const LEASE = new RegExp(`^(l_([a-z0-9]{16})_([0-9a-f]{12})_(\\d{1,6})_([0-9a-z]{20}))_${MAC}$`);
 const REF = new RegExp(`^(r_([a-z0-9]{16})_([0-9a-f]{12})_(\\d{1,6})_([a-z][a-z0-9]{0,15}))_${MAC}$`);
-const TICKET = new RegExp(`^(tk_([a-z0-9]{16})_([0-9a-f]{12})_(\\d{10})_([0-9a-z]{20}))_${MAC}$`);
+const TICKET = new RegExp(`^(tk_([a-z0-9]{16})_([0-9a-f]{12})_(\\d{10})_([0-9a-z]{36}))_${MAC}$`);
 const KEY = new RegExp(`^(ce_(user|service|admin|agent)_([a-z0-9]{16})_([0-9a-z]{8})_([0-9a-z]{52}))_${MAC}$`);
 
 /** Text before its MAC, the MAC, and the fields: not yet trusted. */
@@ -103,6 +103,14 @@ export function parseTicket(text: string): Unchecked<TicketFields> | null {
   const [, body, account, job, expires, nonce, mac] = TICKET.exec(text) ?? [];
   if (!body || !account || !job || !expires || !nonce || !mac) return null;
   return { body, mac, fields: { account: accountOf(account), job: jobOf(job), expires_s: Number(expires), nonce } };
+}
+
+/** The nonce of a ticket names the key it was made with (a tenant's lives with its parent), then 12 random characters. */
+export function ticketNonce(key: { account: AccountId; keyid: KeyId }, random12: string): string {
+  return `${key.account}${key.keyid}${random12}`;
+}
+export function ticketKeyOf(nonce: string): { account: AccountId; keyid: KeyId } {
+  return { account: accountOf(nonce.slice(0, 16)), keyid: keyIdSchema.parse(nonce.slice(16, 24)) };
 }
 
 export function keyBody(f: KeyFields): string {
