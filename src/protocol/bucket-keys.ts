@@ -4,7 +4,8 @@
  */
 import type { AccountId, JobId } from "./ids.ts";
 
-export type RetentionDays = 7 | 30 | 90;
+export const RETENTION_CLASSES = [7, 30, 90] as const;
+export type RetentionDays = (typeof RETENTION_CLASSES)[number];
 
 /** `a7|a30|a90/<account>/<job>/<attempt>-<nonce8>`, without a trailing slash. */
 export function attemptPrefix(

@@ -31,7 +31,7 @@ export function parseStrict(text: string): Result<Parsed, Refusal> {
 }
 
 /** `JSON.stringify`, with bigints as plain integers. Keeps the order of keys. */
-export function stringifyLossless(value: Json): string {
+export function stringifyLossless(value: unknown): string {
   return JSON.stringify(value, (_name, v: unknown) => (typeof v === "bigint" ? rawNumber(v.toString()) : v));
 }
 
@@ -57,6 +57,11 @@ export function parseForOutput(text: string): unknown {
   return scan(text).hasBigInteger
     ? reviveWith(text, (token, value) => (isBigInteger(token, value) ? rawNumber(token) : value))
     : JSON.parse(text);
+}
+
+/** Parses accepted JSON for a change in a few places: every number token stringifies as it was written (8.0 stays 8.0). */
+export function parseVerbatim(text: string): unknown {
+  return reviveWith(text, rawNumber);
 }
 
 // --- scanning --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,104 @@
+/**
+ * Owns how a JSON body comes in: real bytes counted, content type checked, UTF-8 and JSON strict.
+ * Invariant: at most 10,485,760 bytes are ever held, whatever Content-Length says or leaves out.
+ */
+import type { Context } from "hono";
+import type { z } from "zod";
+import { type Refusal, refusalOf } from "../protocol/errors.ts";
+import { type Parsed, parseStrict } from "../protocol/json.ts";
+import { ok, type Result, refuse } from "../protocol/result.ts";
+import type { AppEnv } from "./context.ts";
+
+export const MAX_BODY_BYTES = 10_485_760;
+
+const TOO_LARGE = refusalOf("REQUEST_TOO_LARGE", `The body has more than ${MAX_BODY_BYTES} bytes.`, {
+  limit: MAX_BODY_BYTES,
+});
+const WRONG_TYPE = refusalOf("UNSUPPORTED_MEDIA", "Send application/json in UTF-8, not compressed.", {
+  field: "Content-Type",
+});
+const NOT_UTF8 = refusalOf("BAD_REQUEST", "The body is not valid UTF-8.");
+
+/** `application/json` or `application/…+json`, at most with `charset=utf-8`. */
+const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
+
+/** The parsed body: REQUEST_TOO_LARGE, UNSUPPORTED_MEDIA, BAD_REQUEST or VALIDATION_ERROR where it is not acceptable. */
+export async function readJson(c: Context<AppEnv>): Promise<Result<Parsed, Refusal>> {
+  const declared = c.req.header("Content-Length");
+  if (declared !== undefined && Number(declared) > MAX_BODY_BYTES) return refuse(TOO_LARGE);
+  if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) return refuse(WRONG_TYPE);
+  const encoding = c.req.header("Content-Encoding");
+  if (encoding !== undefined && encoding.toLowerCase() !== "identity") return refuse(WRONG_TYPE);
+  const bytes = declared === undefined ? await readCounted(c.req.raw) : new Uint8Array(await c.req.raw.arrayBuffer());
+  if (bytes === null || bytes.length > MAX_BODY_BYTES) return refuse(TOO_LARGE);
+  const text = decode(bytes);
+  return text === null ? refuse(NOT_UTF8) : parseStrict(text);
+}
+
+/** A body without Content-Length: counted while it comes, cut at the limit. */
+async function readCounted(request: Request): Promise<Uint8Array | null> {
+  if (request.body === null) return new Uint8Array();
+  const reader = request.body.getReader();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    length += part.value.length;
+    if (length > MAX_BODY_BYTES) {
+      await reader.cancel("too large");
+      return null;
+    }
+    chunks.push(part.value);
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+/** A byte order mark stays in the text, where the JSON parser refuses it. */
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function decode(bytes: Uint8Array): string | null {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/** Parses a value by a schema; VALIDATION_ERROR names the first wrong field, and all of them in `fields`. */
+export function parseBy<S extends z.ZodType>(schema: S, value: unknown): Result<z.infer<S>, Refusal> {
+  const parsed = schema.safeParse(value);
+  return parsed.success ? ok(parsed.data) : refuse(validationRefusal(parsed.error.issues));
+}
+
+const MAX_NAMED_FIELDS = 20;
+
+function validationRefusal(issues: readonly z.core.$ZodIssue[]): Refusal {
+  const named = issues.map(fieldAndMessage);
+  const [first] = named;
+  const limit = limitOf(issues[0]);
+  return refusalOf("VALIDATION_ERROR", first === undefined ? "The body is not acceptable." : first.message, {
+    field: first?.field ?? "",
+    fields: named.slice(0, MAX_NAMED_FIELDS).map(({ field }) => field),
+    ...(limit === null ? {} : { limit }),
+  });
+}
+
+function fieldAndMessage(issue: z.core.$ZodIssue): { field: string; message: string } {
+  const path = issue.path.map((part) => String(part).slice(0, 64));
+  if (issue.code === "unrecognized_keys") {
+    const field = [...path, (issue.keys[0] ?? "").slice(0, 64)].join(".");
+    return { field, message: `Unknown field: ${field}` };
+  }
+  const field = path.join(".");
+  return { field, message: field === "" ? "The body must be a JSON object." : `${field}: ${issue.message}` };
+}
+
+function limitOf(issue: z.core.$ZodIssue | undefined): number | null {
+  if (issue?.code === "too_big") return Number(issue.maximum);
+  return issue?.code === "too_small" ? Number(issue.minimum) : null;
+}

@@ -1,0 +1,95 @@
+/**
+ * Owns what a client may send to create a job, and what it may ask of the list.
+ * Invariant: objects are strict (an unknown field is an error that names it); the graph itself is left to workflow-graph.
+ */
+import { z } from "zod";
+import { poolNameSchema, userIdSchema } from "../ids.ts";
+import { SAMPLERS, SCHEDULERS } from "../sampler-names.ts";
+
+export const MAX_SEED = 2 ** 32 - 1;
+export const MAX_PIXELS = 4_194_304;
+/** Hard maximum of images per job; a role may allow fewer. */
+export const MAX_BATCH = 10;
+export const MAX_MEDIA = 10;
+export const MAX_METADATA = 16;
+
+const side = z.number().int().min(64).max(2048).multipleOf(8);
+/** Names a file below the models folder: no way out of it, nothing ComfyUI would read as an annotation. */
+export const modelNameSchema = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(
+    /^(?![/\\]|[A-Za-z]:)(?!.*\.\.)(?!.*\[(?:input|output|temp)\]\s*$)[^\\\p{Cc}]+$/u,
+    "must be a plain model file name",
+  );
+
+/** The fields of the parameters source. */
+export const parameterShape = {
+  prompt: z.string().trim().min(1).max(5000).meta({ example: "a lighthouse at dusk, oil painting" }),
+  negative_prompt: z.string().trim().max(2000).nullable(),
+  width: side.meta({ default: 512 }),
+  height: side.meta({ default: 512 }),
+  steps: z.number().int().min(1).max(150).meta({ default: 20 }),
+  cfg_scale: z.number().min(1).max(30).meta({ default: 7 }),
+  sampler: z.enum(SAMPLERS).meta({ default: "euler_ancestral" }),
+  scheduler: z.enum(SCHEDULERS).meta({ default: "normal" }),
+  seed: z.number().int().min(-1).max(MAX_SEED).nullable().meta({ description: "-1 or null: we choose one." }),
+  model: modelNameSchema.meta({ description: "Left out: the pool's default model." }),
+  batch_size: z.number().int().min(1).max(MAX_BATCH).meta({ default: 1 }),
+  num_images: z.number().int().min(1).max(MAX_BATCH).meta({ description: "Another name of batch_size." }),
+  denoise: z.number().min(0).max(1).meta({ default: 1 }),
+};
+export type ParameterName = keyof typeof parameterShape;
+export const PARAMETER_NAMES = Object.keys(parameterShape) as readonly ParameterName[];
+
+export const inputSchema = z.strictObject({
+  node: z.string().min(1).max(64),
+  field: z.string().min(1).max(128),
+  value: z.unknown(),
+  type: z.enum(["raw", "image_base64", "image_url"]).default("raw"),
+});
+
+export const mediaSchema = z.strictObject({
+  name: z.string().min(1).max(255),
+  data: z.string().optional(),
+  url: z.string().max(2048).optional(),
+  upload_id: z.string().max(64).optional(),
+});
+
+const seconds = (max: number) => z.number().int().min(1).max(max);
+export const MAX_TIMEOUT_S = 1200;
+export const MAX_QUEUE_TIMEOUT_S = 86_400;
+
+export const metadataSchema = z
+  .record(z.string().min(1).max(64), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= MAX_METADATA, `holds at most ${MAX_METADATA} pairs`);
+
+/** The body of POST /api/v1/jobs. Defaults are set later, so that what was sent can be told from what was not. */
+export const createJobSchema = z
+  .strictObject({
+    ...z.object(parameterShape).partial().shape,
+    workflow: z
+      .unknown()
+      .optional()
+      .meta({ type: "object", description: "A ComfyUI graph in API format: node id -> {class_type, inputs}." }),
+    template: z.string().min(1).max(64).nullable().optional(),
+    params: z.record(z.string(), z.unknown()).nullable().optional(),
+    inputs: z.array(inputSchema).max(100).nullable().optional(),
+    media: z.array(mediaSchema).max(MAX_MEDIA).nullable().optional(),
+    pool: poolNameSchema.nullable().optional(),
+    priority: z.number().int().min(0).max(9).optional(),
+    webhook_url: z.string().max(2048).nullable().optional(),
+    user_id: userIdSchema.nullable().optional(),
+    metadata: metadataSchema.nullable().optional(),
+    timeout_seconds: seconds(MAX_TIMEOUT_S).nullable().optional(),
+    queue_timeout_seconds: seconds(MAX_QUEUE_TIMEOUT_S).nullable().optional(),
+  })
+  .meta({ id: "CreateJob" });
+export type CreateJob = z.infer<typeof createJobSchema>;
+
+/** `Idempotency-Key`: 1 to 255 visible ASCII characters; the quoted spelling names the same key. */
+export const idempotencyKeySchema = z
+  .string()
+  .transform((text) => (/^".*"$/.test(text) ? text.slice(1, -1) : text))
+  .pipe(z.string().regex(/^[\x21-\x7e]{1,255}$/));
