@@ -3,7 +3,7 @@
  * Invariant: each child leads a process group of its own and is known to the guardian from its first moment.
  */
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,19 +17,19 @@ const STEADY_MS = 10_000;
 const STOP_MS = 4_000;
 
 export type ChildSpec = {
-  name: string;
   /** Entry file, relative to the repository root. */
   entry: string;
   args: string[];
   env: Record<string, string>;
   logPath: string;
+  /** Holds the pid of the present process. */
+  pidPath: string;
   guardian: Guardian;
   /** Told when the child died unasked, before it is started again. */
   onDeath?: (how: string, pauseMs: number) => void;
 };
 
 export type Child = {
-  readonly name: string;
   /** Null between a death and the next start, and after `stop`. */
   pid(): number | null;
   /** SIGKILL to the whole group; it is started again unless `restart` is false. */
@@ -39,7 +39,7 @@ export type Child = {
 };
 
 export function startChild(spec: ChildSpec): Child {
-  mkdirSync(dirname(spec.logPath), { recursive: true });
+  for (const path of [spec.logPath, spec.pidPath]) mkdirSync(dirname(path), { recursive: true });
   const entry = fileURLToPath(new URL(`../../${spec.entry}`, import.meta.url));
   let running: { pid: number; ended: Promise<void>; signal(name: NodeJS.Signals): void } | null = null;
   let wanted = true;
@@ -55,8 +55,9 @@ export function startChild(spec: ChildSpec): Child {
     });
     closeSync(log);
     const { pid } = child;
-    if (pid === undefined) throw new Error(`${spec.name} could not be started`);
+    if (pid === undefined) throw new Error(`${spec.entry} could not be started`);
     spec.guardian.watch(pid);
+    writeFileSync(spec.pidPath, `${pid}\n`);
     const born = Date.now();
     const ended = new Promise<void>((resolve) => {
       child.once("exit", (code, signal) => {
@@ -64,6 +65,7 @@ export function startChild(spec: ChildSpec): Child {
         killHard(pid);
         spec.guardian.forget(pid);
         running = null;
+        rmSync(spec.pidPath, { force: true });
         resolve();
         if (!wanted) return;
         pauseMs = Date.now() - born > STEADY_MS ? FIRST_PAUSE_MS : Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
@@ -86,7 +88,6 @@ export function startChild(spec: ChildSpec): Child {
     clearTimeout(late);
   };
   return {
-    name: spec.name,
     pid: () => running?.pid ?? null,
     kill: async ({ restart } = { restart: true }) => {
       wanted = restart;

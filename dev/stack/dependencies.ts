@@ -57,6 +57,19 @@ export function probeBucket(vars: Record<string, string>): Promise<Dependency> {
   });
 }
 
+const checkpointsSchema = z.array(z.string());
+
+/** The first checkpoint a ComfyUI lists; null when it has none or does not answer. */
+export async function checkpointOf(urls: string): Promise<string | null> {
+  const [url] = urls.split(",");
+  try {
+    const response = await fetch(`${url}/models/checkpoints`, { signal: AbortSignal.timeout(TRY_TIMEOUT_MS) });
+    return checkpointsSchema.parse(await response.json())[0] ?? null;
+  } catch {
+    return null;
+  }
+}
+
 export function probeComfyui(url: string): Promise<Dependency> {
   return probe("ComfyUI", () => expectOk(`${url}/system_stats`));
 }

@@ -14,6 +14,7 @@ import {
   Log,
   LogLevel,
   Miniflare,
+  MiniflareCoreError,
   type V4WorkerOptions,
   type V4WorkerOptionsShape,
 } from "miniflare";
@@ -74,7 +75,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     }),
   );
   try {
-    const url = (await miniflare.ready).origin;
+    const url = (await miniflare.ready.catch(portTaken(options.port))).origin;
     await applyMigrations(miniflare);
     const directUrl = (await miniflare.unsafeGetDirectURL(API)).origin;
     return { url, directUrl, stop: () => miniflare.dispose() };
@@ -82,6 +83,14 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     await miniflare.dispose();
     throw error;
   }
+}
+
+function portTaken(port: number): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof MiniflareCoreError && error.code === "ERR_ADDRESS_IN_USE")
+      throw new Error(`port ${port} is taken: choose another with --port N (0 takes any free one)`);
+    throw error;
+  };
 }
 
 /** The boundary where wrangler's answer, typed too loosely to spread, becomes the options miniflare takes. */

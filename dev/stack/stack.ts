@@ -3,17 +3,27 @@
  * Invariant: when `stop` resolves, or this process dies in any way, nothing of the stack runs any more.
  */
 import { mkdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { devVars } from "../dev-vars.ts";
-import { type Child, freePort, startChild } from "./children.ts";
-import { agentTokenFor, type Credentials, credentialsFor } from "./credentials.ts";
-import { type Dependency, probeAgents, probeBucket, probeComfyui, probeDirectory, probeQueue } from "./dependencies.ts";
+import { type Agent, type AgentOptions, type AgentPlace, startAgent } from "./agent.ts";
+import { freePort } from "./children.ts";
+import { agentTokenFor, credentialsFor } from "./credentials.ts";
+import {
+  checkpointOf,
+  type Dependency,
+  probeAgents,
+  probeBucket,
+  probeComfyui,
+  probeDirectory,
+  probeQueue,
+} from "./dependencies.ts";
 import { type Guardian, startGuardian } from "./guardian.ts";
 import type { Runtime } from "./runtime.ts";
 import { readStackFile, removeStackFile, type StackFile, writeStackFile } from "./stack-file.ts";
 import { watchWorkerd } from "./workerd-watch.ts";
 
-export const DEFAULT_MODEL = "v1-5-pruned-emaonly.ckpt";
+const SIMULATED_MODEL = "v1-5-pruned-emaonly.ckpt";
+const FIRST_AGENT = "local-1";
 
 export type StackOptions = {
   /** 0: any free port. */
@@ -25,22 +35,12 @@ export type StackOptions = {
   comfyuiUrl: string | null;
   /** Variables of the API Worker, over the local defaults. */
   vars: Record<string, string>;
-  /** Further arguments of every simulator, e.g. `--step-ms 10`. */
+  /** Further arguments of every simulator. */
   simulatorArgs: string[];
-  /** Further environment of every agent, e.g. CONTROL_URL through a proxy. */
+  /** Further environment of every agent. */
   agentEnv: Record<string, string>;
   /** One line for people: deaths and restarts of children. */
   say: (line: string) => void;
-};
-
-export type Agent = {
-  readonly name: string;
-  readonly token: string;
-  readonly comfyuiUrl: string;
-  readonly metricsUrl: string;
-  readonly process: Child;
-  /** The simulator beside it; null beside a ComfyUI that ran already. */
-  readonly simulator: Child | null;
 };
 
 export type Stack = {
@@ -49,7 +49,7 @@ export type Stack = {
   readonly agents: readonly Agent[];
   /** What the system leans on, asked now. At most five tries each. */
   check(): Promise<Dependency[]>;
-  startAgent(name: string, env?: Record<string, string>, simulatorArgs?: string[]): Promise<Agent>;
+  startAgent(options: Partial<AgentOptions> & { name: string }): Promise<Agent>;
   stop(): Promise<void>;
 };
 
@@ -59,10 +59,13 @@ export const DEFAULTS: StackOptions = {
   agents: 1,
   comfyuiUrl: null,
   vars: {},
-  simulatorArgs: [],
+  // A picture of 20 steps takes about two seconds: long enough to watch, short enough to wait for.
+  simulatorArgs: ["--step-ms", "90"],
   agentEnv: {},
   say: () => undefined,
 };
+
+type Started = { runtime: Runtime | null; agents: Agent[]; forgetWorkerd: () => void };
 
 /** Starts everything and waits until the API answers; agents may still be connecting. Throws when the port or folder is taken. */
 export async function startStack(given: Partial<StackOptions> = {}): Promise<Stack> {
@@ -73,142 +76,83 @@ export async function startStack(given: Partial<StackOptions> = {}): Promise<Sta
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const guardian = startGuardian();
   const started: Started = { runtime: null, agents: [], forgetWorkerd: () => undefined };
+  const stop = () => end(started, guardian, dataDir);
   try {
-    return await assemble(options, dataDir, guardian, started);
+    return { ...(await assemble(options, dataDir, guardian, started)), stop };
   } catch (error) {
-    await end(started, guardian, dataDir);
+    await stop();
     throw error;
   }
 }
 
-type Started = { runtime: Runtime | null; agents: Agent[]; forgetWorkerd: () => void };
-
 async function end(started: Started, guardian: Guardian, dataDir: string): Promise<void> {
   // First those that call, then what they call: nobody logs an error about the other's end.
-  await Promise.all(started.agents.map((agent) => agent.process.stop()));
-  await Promise.all(started.agents.map((agent) => agent.simulator?.stop()));
+  await Promise.all(started.agents.map((agent) => agent.stop()));
   await started.runtime?.stop();
   started.forgetWorkerd();
   removeStackFile(dataDir);
   guardian.end();
 }
 
-async function assemble(options: StackOptions, dataDir: string, guardian: Guardian, started: Started): Promise<Stack> {
+async function assemble(
+  options: StackOptions,
+  dataDir: string,
+  guardian: Guardian,
+  started: Started,
+): Promise<Omit<Stack, "stop">> {
   const port = options.port === 0 ? await freePort() : options.port;
-  const vars = localVars(port, options.vars);
+  const model = (options.comfyuiUrl === null ? null : await checkpointOf(options.comfyuiUrl)) ?? SIMULATED_MODEL;
+  const vars = localVars(port, model, options.vars);
   const { startRuntime } = await import("./runtime.ts");
   const runtime = await startRuntime({ port, dataDir, vars });
   started.runtime = runtime;
   started.forgetWorkerd = watchWorkerd(guardian);
 
-  const keys = await credentialsFor(runtime.url, dataDir, vars.BOOTSTRAP_TOKEN ?? "");
-  const startAgent: Stack["startAgent"] = async (name, env = {}, simulatorArgs = options.simulatorArgs) => {
-    const agent = await agentBeside({ options, dataDir, guardian, keys, api: runtime.url }, name, env, simulatorArgs);
+  const api = runtime.url;
+  const keys = await credentialsFor(api, dataDir, vars.BOOTSTRAP_TOKEN ?? "");
+  const place: AgentPlace = { api, dataDir, keys, guardian, comfyuiUrl: options.comfyuiUrl, say: options.say };
+  const start: Stack["startAgent"] = async ({ name, env = {}, simulatorArgs = options.simulatorArgs }) => {
+    const agent = await startAgent(place, { name, env: { ...options.agentEnv, ...env }, simulatorArgs });
     started.agents.push(agent);
     return agent;
   };
-  for (let n = 1; n <= options.agents; n++) await startAgent(`local-${n}`);
-
+  for (let n = 1; n <= options.agents; n++) await start({ name: `local-${n}` });
   const comfyuiUrls = options.comfyuiUrl?.split(",") ?? started.agents.map((agent) => agent.comfyuiUrl);
   const file: StackFile = {
-    api_url: runtime.url,
+    api_url: api,
     direct_url: runtime.directUrl,
-    docs_url: `${runtime.url}/docs`,
-    metrics_url: `${runtime.url}/metrics`,
+    docs_url: `${api}/docs`,
+    metrics_url: `${api}/metrics`,
     user_key: keys.user_key,
     admin_key: keys.admin_key,
     service_key: keys.service_key,
-    agent_token: await agentTokenFor(runtime.url, dataDir, keys, "local-1"),
+    agent_token: await agentTokenFor(api, dataDir, keys, FIRST_AGENT),
     comfyui_url: comfyuiUrls.join(","),
-    model: DEFAULT_MODEL,
+    model,
     pid: process.pid,
   };
   writeStackFile(dataDir, file);
-  return {
-    file,
-    dataDir,
-    agents: started.agents,
-    startAgent,
-    check: () =>
-      Promise.all([
-        probeQueue(vars),
-        probeBucket(vars),
-        probeDirectory(runtime.url),
-        ...comfyuiUrls.map(probeComfyui),
-        ...(started.agents.length > 0 ? [probeAgents(runtime.url, started.agents.length)] : []),
-      ]),
-    stop: () => end(started, guardian, dataDir),
-  };
+  const check = () =>
+    Promise.all([
+      probeQueue(vars),
+      probeBucket(vars),
+      probeDirectory(api),
+      ...comfyuiUrls.map(probeComfyui),
+      ...(started.agents.length > 0 ? [probeAgents(api, started.agents.length)] : []),
+    ]);
+  return { file, dataDir, agents: started.agents, startAgent: start, check };
 }
 
-function localVars(port: number, given: Record<string, string>): Record<string, string> {
+function localVars(port: number, model: string, given: Record<string, string>): Record<string, string> {
   const url = `http://127.0.0.1:${port}`;
   return devVars({
     PUBLIC_URL: url,
     R2_ENDPOINT: `${url}/cdn-cgi/local/r2/s3`,
     R2_BUCKET: "comfy-edge-artifacts",
     QUEUE_API_BASE: `${url}/queue-simulator`,
+    POOLS: JSON.stringify([
+      { name: "default", binding: "JOBS_DEFAULT", queue_id: "jobs-default", policy: "open", default_model: model },
+    ]),
     ...given,
   });
-}
-
-type Surroundings = {
-  options: StackOptions;
-  dataDir: string;
-  guardian: Guardian;
-  keys: Credentials;
-  api: string;
-};
-
-async function agentBeside(
-  around: Surroundings,
-  name: string,
-  env: Record<string, string>,
-  simulatorArgs: string[],
-): Promise<Agent> {
-  const { options, dataDir, guardian, keys, api } = around;
-  const onDeath = (who: string) => (how: string, pauseMs: number) =>
-    options.say(`${who} ended (${how}), starting it again in ${pauseMs} ms`);
-  const log = (file: string) => join(dataDir, "logs", `${file}.log`);
-  const token = await agentTokenFor(api, dataDir, keys, name);
-
-  let simulator: Child | null = null;
-  let comfyuiUrl = options.comfyuiUrl;
-  if (comfyuiUrl === null) {
-    const port = await freePort();
-    comfyuiUrl = `http://127.0.0.1:${port}`;
-    const folders = ["output", "input", "temp"].flatMap((f) => [`--${f}-dir`, join(dataDir, "comfyui", name, f)]);
-    simulator = startChild({
-      name: `comfyui-${name}`,
-      entry: "gpu-agent/simulator/main.ts",
-      args: ["--port", String(port), ...folders, ...simulatorArgs],
-      env: {},
-      logPath: log(`comfyui-${name}`),
-      guardian,
-      onDeath: onDeath(`the ComfyUI simulator of ${name}`),
-    });
-  }
-  const metricsPort = await freePort();
-  const agent = startChild({
-    name,
-    entry: "gpu-agent/main.ts",
-    args: [],
-    env: {
-      CONTROL_URL: api,
-      AGENT_TOKEN: token,
-      COMFYUI_URL: comfyuiUrl,
-      AGENT_NAME: name,
-      POOL: "default",
-      WORK_DIR: join(dataDir, "agents", name),
-      LOG_FORMAT: "json",
-      METRICS_PORT: String(metricsPort),
-      DRAIN_SECONDS: "1",
-      ...options.agentEnv,
-      ...env,
-    },
-    logPath: log(`agent-${name}`),
-    guardian,
-    onDeath: onDeath(`agent ${name}`),
-  });
-  return { name, token, comfyuiUrl, metricsUrl: `http://127.0.0.1:${metricsPort}/metrics`, process: agent, simulator };
 }
