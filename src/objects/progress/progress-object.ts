@@ -1,26 +1,262 @@
 /**
- * Owns the live sockets of one job: its viewers and the agent that runs it.
+ * Owns the live sockets of one job: its viewers and the agent that runs it. The object's name is `<account>:<job>`.
  * Invariant: nothing here decides about a job; it has no storage and no timer, and may be lost at any moment without harm.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Env } from "../../platform/env.ts";
+import { type Env, type Settings, settingsOf } from "../../platform/env.ts";
+import { causeOf, logLine } from "../../platform/log.ts";
+import { CLOSE } from "../../protocol/close-codes.ts";
+import { type AccountId, accountIdSchema, type JobId, jobIdSchema } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
+import { PING, PONG, VIEWER_SUBPROTOCOL } from "../../protocol/progress.ts";
 import { isTerminal } from "../../protocol/states.ts";
-import type { ProgressRpc } from "../contract.ts";
+import { EDGE_HEADERS, type ProgressRpc, type Snapshot, type ViewerIdentity } from "../contract.ts";
+import { accountOf } from "../locate.ts";
+import { Access, type Admission } from "./access.ts";
+import { AgentFrames } from "./agent-frames.ts";
+import { AgentLink } from "./agent-link.ts";
+import { agentIdentityOf, attachmentOf, viewerIdentityOf } from "./attachment.ts";
+import { endFrames } from "./end-frames.ts";
+import { FrameWriter } from "./frame-writer.ts";
+import { Picture } from "./picture.ts";
+import { type Close, closeQuietly, type Outgoing, type Viewer, Viewers } from "./viewers.ts";
+
+const REFUSED: { [why in Extract<Admission, { ok: false }>["why"]]: Close & { status: number } } = {
+  unknown: { status: 404, code: CLOSE.REFUSED, reason: "unknown job" },
+  revoked: { status: 401, code: CLOSE.REVOKED, reason: "key revoked" },
+  unavailable: { status: 503, code: CLOSE.GOING_AWAY, reason: "try again" },
+};
 
 export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
+  readonly #account: AccountId;
+  readonly #job: JobId;
+  readonly #settings: Settings;
+  readonly #access: Access;
+  readonly #viewers: Viewers;
+  readonly #agents = new AgentLink();
+  readonly #picture = new Picture();
+  readonly #writer: FrameWriter;
+  readonly #frames: AgentFrames;
+  /** Tickets used since the object woke; those of open sockets are known from the sockets. */
+  readonly #usedTickets = new Set<string>();
+  #reading: Promise<boolean> | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    const [account, job] = (ctx.id.name ?? "").split(":");
+    this.#account = accountIdSchema.parse(account);
+    this.#job = jobIdSchema.parse(job);
+    this.#settings = settingsOf(env);
+    this.#access = new Access(env, this.#job, this.#settings.AUTH_ENABLED);
+    this.#viewers = new Viewers(ctx, this.#access);
+    this.#writer = new FrameWriter(this.#job);
+    this.#frames = new AgentFrames(this.#picture, this.#writer, this.#viewers);
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
+    this.#recall();
+  }
+
   override async fetch(request: Request): Promise<Response> {
-    if (request.headers.get("Upgrade") !== "websocket") return new Response(null, { status: 426 });
-    const { 0: client, 1: server } = new WebSocketPair();
-    this.ctx.acceptWebSocket(server);
-    return new Response(null, { status: 101, webSocket: client });
+    if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
+    const identity = request.headers.get(EDGE_HEADERS.identity);
+    if (request.headers.get(EDGE_HEADERS.role) === "agent") return this.#attachAgent(identity);
+    return this.#attachViewer(viewerIdentityOf(identity), offersProtocol(request));
   }
 
   async publish(record: JobRecord): Promise<void> {
-    for (const socket of this.ctx.getWebSockets()) if (isTerminal(record.status)) socket.close(1000);
+    await this.#learn(record);
   }
 
-  async pushCancel(_attempt: number): Promise<boolean> {
-    return false;
+  async pushCancel(attempt: number): Promise<boolean> {
+    return this.#agents.tell(attempt, { type: "cancel" });
   }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const agent = this.#agents.of(socket);
+    if (agent === null) {
+      // A viewer has nothing to say but `ping`, which the runtime answers.
+      this.#viewers.remove(socket);
+      closeQuietly(socket, CLOSE.REFUSED, "only ping is expected");
+      return;
+    }
+    if (agent.kept.done || !agent.kept.accepted) return;
+    const present = await this.#isPresent(agent.kept.lease.attempt);
+    if (present === "no") this.#agents.refuse(agent);
+    if (present !== "yes") return;
+    await this.#frames.take(agent, message);
+    this.#agents.keep(agent);
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
+    closeQuietly(socket, code === 1005 || code === 1006 || code === 1015 ? 1000 : code, "");
+    await this.#gone(socket);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    await this.#gone(socket);
+  }
+
+  // --- viewers ---------------------------------------------------------------------------------------------------------
+
+  async #attachViewer(identity: ViewerIdentity, hasProtocol: boolean): Promise<Response> {
+    if (!this.#takeTicket(identity)) return new Response(null, { status: 401 });
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server);
+    // Attached first: what happens from here on reaches it, as part of its snapshot or after it.
+    const viewer = this.#viewers.add(server, this.#attachmentFor(identity), false);
+    this.#writer.resume(identity.last_seq);
+    const admission = await this.#access.admit(identity);
+    if (admission.ok) {
+      viewer.kept.checked_at = Date.now();
+      await this.#learn(admission.record);
+      await this.#greet(viewer, this.#picture.record ?? admission.record);
+    } else {
+      this.#viewers.close(viewer, REFUSED[admission.why]);
+      if (identity.transport === "sse") return new Response(null, { status: REFUSED[admission.why].status });
+    }
+    const headers: HeadersInit = hasProtocol ? { "Sec-WebSocket-Protocol": VIEWER_SUBPROTOCOL } : {};
+    return new Response(null, { status: 101, webSocket: client, headers });
+  }
+
+  /** False when the ticket was used before. A stream that comes back with the number it saw last takes over its old socket. */
+  #takeTicket({ ticket, transport, last_seq }: ViewerIdentity): boolean {
+    if (ticket === null) return true;
+    const open = this.#viewers.withTicket(ticket);
+    if (transport === "sse" && last_seq !== null)
+      for (const viewer of open) this.#viewers.close(viewer, { code: CLOSE.REPLACED, reason: "replaced" });
+    else if (open.length > 0 || this.#usedTickets.has(ticket)) return false;
+    this.#usedTickets.add(ticket);
+    return true;
+  }
+
+  #attachmentFor({ key, ticket, previews }: ViewerIdentity): Viewer["kept"] {
+    const now = Date.now();
+    return {
+      role: "viewer",
+      key,
+      ticket,
+      previews,
+      since: now,
+      checked_at: now,
+      seq: this.#writer.last,
+      revision: 0,
+    };
+  }
+
+  /** The snapshot: `status` first, then what is going on, or the whole end. */
+  async #greet(viewer: Viewer, record: JobRecord): Promise<void> {
+    const items = isTerminal(record.status) ? await this.#endItems(record) : this.#presentItems(record);
+    viewer.ready = true;
+    this.#viewers.send(viewer, items);
+    this.#viewers.keepOne(viewer, this.#writer.last);
+  }
+
+  /** Takes in what the account said and tells the viewers what is new. Resolves when all of them were told. */
+  async #learn(record: JobRecord, lease?: Snapshot["lease"]): Promise<void> {
+    const known = this.#picture.record?.revision ?? 0;
+    if (!this.#picture.learn(record, lease)) return;
+    this.#agents.refuseBefore(record.attempt);
+    if (this.#viewers.size === 0) return;
+    if (isTerminal(record.status)) await this.#viewers.broadcast(await this.#endItems(record));
+    else if (record.revision > known) await this.#viewers.broadcast([this.#statusItem(record)]);
+    this.#viewers.keep(this.#writer.last);
+  }
+
+  #statusItem(record: JobRecord): Outgoing {
+    return { body: this.#writer.text(this.#picture.statusFrame(record)), revision: record.revision };
+  }
+
+  #presentItems(record: JobRecord): Outgoing[] {
+    const status = this.#statusItem(record);
+    const progress = this.#picture.progressFrame(record);
+    return progress === null ? [status] : [status, { body: this.#writer.text(progress) }];
+  }
+
+  async #endItems(record: JobRecord): Promise<Outgoing[]> {
+    const frames = await endFrames(this.#settings, record);
+    const status = this.#statusItem(record);
+    return [
+      status,
+      ...frames.map((frame): Outgoing => {
+        const body = this.#writer.text(frame);
+        return frame.type === "done" ? { body, close: { code: CLOSE.DONE, reason: "done" } } : { body };
+      }),
+    ];
+  }
+
+  // --- agents ----------------------------------------------------------------------------------------------------------
+
+  async #attachAgent(header: string | null): Promise<Response> {
+    const { lease } = agentIdentityOf(header);
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server);
+    const agent = this.#agents.add(server, lease, this.#writer.last);
+    const present = await this.#isPresent(lease.attempt);
+    if (present === "unknown") this.#agents.dismiss(agent, { code: CLOSE.GOING_AWAY, reason: "try again" });
+    else if (present === "no") this.#agents.refuse(agent);
+    else {
+      this.#agents.accept(agent);
+      if (this.#picture.record?.cancel_requested) this.#agents.tell(lease.attempt, { type: "cancel" });
+    }
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  /** Whether this attempt is the present one. Asks the account when what is remembered cannot tell; `unknown` in an outage. */
+  async #isPresent(attempt: number): Promise<"yes" | "no" | "unknown"> {
+    const remembered = this.#picture.isPresent(attempt);
+    if (remembered !== "unknown") return remembered;
+    this.#reading ??= this.#readSnapshot().finally(() => {
+      this.#reading = null;
+    });
+    if (!(await this.#reading)) return "unknown";
+    return this.#picture.isPresent(attempt) === "yes" ? "yes" : "no";
+  }
+
+  /** False when the account could not be asked. */
+  async #readSnapshot(): Promise<boolean> {
+    try {
+      const snapshot = await accountOf(this.env, this.#account).snapshot(this.#job);
+      if (snapshot !== null) await this.#learn(snapshot.record, snapshot.lease);
+      return true;
+    } catch (error) {
+      logLine("warn", "snapshot_not_read", { job: this.#job, cause: causeOf(error) });
+      return false;
+    }
+  }
+
+  async #gone(socket: WebSocket): Promise<void> {
+    this.#viewers.remove(socket);
+    const lost = this.#agents.gone(socket);
+    if (lost === null) return;
+    // Frames were numbered on the agent's socket; from here on the viewers' sockets keep the number.
+    this.#viewers.keep(this.#writer.last);
+    const { record } = this.#picture;
+    if (record !== null && isTerminal(record.status)) return;
+    try {
+      await accountOf(this.env, this.#account).agentLost(lost);
+    } catch (error) {
+      // A hint: the lease runs out by itself.
+      logLine("warn", "agent_lost_not_reported", { job: this.#job, cause: causeOf(error) });
+    }
+  }
+
+  /** After a start with empty memory: what the sockets carried through it. */
+  #recall(): void {
+    for (const socket of this.ctx.getWebSockets()) {
+      const kept = attachmentOf(socket);
+      if (kept === null || socket.readyState !== WebSocket.OPEN) continue;
+      this.#writer.recall(kept.seq);
+      if (kept.role === "viewer") {
+        this.#viewers.add(socket, kept, true);
+        this.#picture.recall(kept.revision);
+      } else {
+        this.#agents.restore(socket, kept);
+        this.#picture.recall(0, { attempt: kept.lease.attempt, progress: kept.progress, detail: null });
+      }
+    }
+  }
+}
+
+function offersProtocol(request: Request): boolean {
+  const offered = request.headers.get("Sec-WebSocket-Protocol") ?? "";
+  return offered.split(",").some((name) => name.trim() === VIEWER_SUBPROTOCOL);
 }

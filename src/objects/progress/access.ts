@@ -1,0 +1,90 @@
+/**
+ * Owns what a ProgressObject asks the accounts: whether a viewer may see the job, and whether its key still stands.
+ * Invariant: a yes is never older than the answer it came from; an outage is not a yes.
+ */
+import type { Env } from "../../platform/env.ts";
+import { causeOf, logLine } from "../../platform/log.ts";
+import type { AccountId, JobId } from "../../protocol/ids.ts";
+import type { JobRecord } from "../../protocol/job.ts";
+import type { KeyRow, ViewerIdentity } from "../contract.ts";
+import { accountOf } from "../locate.ts";
+
+export type ViewerKey = ViewerIdentity["key"];
+export type Admission =
+  | { ok: true; record: JobRecord }
+  /** `unknown` also stands for a job of someone else. */
+  | { ok: false; why: "unknown" | "revoked" | "unavailable" };
+
+/** Viewers who come by the same key within this time share one answer: a thousand at once ask once. */
+const SHARED_FOR_MS = 1_000;
+
+export class Access {
+  readonly #env: Env;
+  readonly #job: JobId;
+  readonly #checksKeys: boolean;
+  readonly #shared = new Map<string, { at: number; admission: Promise<Admission> }>();
+
+  constructor(env: Env, job: JobId, checksKeys: boolean) {
+    this.#env = env;
+    this.#job = job;
+    this.#checksKeys = checksKeys;
+  }
+
+  /** May this viewer see the job? With the record as the account has it. */
+  admit(identity: ViewerIdentity): Promise<Admission> {
+    const now = Date.now();
+    for (const [name, { at }] of this.#shared) if (now - at > SHARED_FOR_MS) this.#shared.delete(name);
+    const name = `${identity.auth.by} ${nameOf(identity.key)}`;
+    const known = this.#shared.get(name);
+    if (known) return known.admission;
+    const admission = this.#ask(identity).catch((error: unknown): Admission => {
+      logLine("warn", "viewer_not_admitted", { job: this.#job, cause: causeOf(error) });
+      return { ok: false, why: "unavailable" };
+    });
+    this.#shared.set(name, { at: now, admission });
+    return admission;
+  }
+
+  /** Those of the keys that are neither revoked nor expired; one question per account. Null: could not be told. */
+  async standing(keys: ViewerKey[]): Promise<Set<string> | null> {
+    if (!this.#checksKeys) return new Set(keys.map(nameOf));
+    const accounts = new Set(keys.map((key) => key.account));
+    try {
+      const found = await Promise.all([...accounts].map((account) => this.#keysOf(account)));
+      return new Set(found.flat());
+    } catch (error) {
+      logLine("warn", "viewer_keys_not_checked", { job: this.#job, cause: causeOf(error) });
+      return null;
+    }
+  }
+
+  async #ask({ account, auth, key }: ViewerIdentity): Promise<Admission> {
+    const region = auth.by === "parent" ? auth.region : null;
+    const [found, standing] = await Promise.all([
+      accountOf(this.#env, account, region).getJob(auth, this.#job),
+      // A ticket proves that its key stood a while ago; whether it stands now is asked like for an open socket.
+      auth.by === "internal" ? this.standing([key]) : new Set([nameOf(key)]),
+    ]);
+    if (standing === null) return { ok: false, why: "unavailable" };
+    if (!standing.has(nameOf(key))) return { ok: false, why: "revoked" };
+    if (found.ok) return { ok: true, record: found.value };
+    const { code } = found.refusal;
+    if (code === "NOT_FOUND") return { ok: false, why: "unknown" };
+    return { ok: false, why: code === "UNAUTHORIZED" || code === "FORBIDDEN" ? "revoked" : "unavailable" };
+  }
+
+  async #keysOf(account: AccountId): Promise<string[]> {
+    const now = Date.now();
+    const rows = await accountOf(this.#env, account).listKeys();
+    return rows.filter((row) => stands(row, now)).map(({ keyid }) => nameOf({ account, keyid }));
+  }
+}
+
+/** One text per key, whatever account it lives in. */
+export function nameOf(key: ViewerKey): string {
+  return `${key.account}:${key.keyid}`;
+}
+
+function stands(row: KeyRow, now: number): boolean {
+  return row.revoked_at === null && (row.expires_at === null || row.expires_at > now);
+}

@@ -1,0 +1,97 @@
+/**
+ * Owns the progress sockets of the agents that ran, run, or think they run this job.
+ * Invariant: the newest socket of the present attempt is the only one that speaks; its loss is reported only when it said no
+ * `done` and none has replaced it.
+ */
+import { CLOSE } from "../../protocol/close-codes.ts";
+import type { LeaseFields } from "../../protocol/ids.ts";
+import type { AgentDownFrame } from "../../protocol/progress.ts";
+import { type AgentAttachment, attachmentOf } from "./attachment.ts";
+import { closeQuietly } from "./viewers.ts";
+
+export type AgentSocket = { readonly socket: WebSocket; readonly kept: AgentAttachment };
+
+export class AgentLink {
+  readonly #open = new Map<WebSocket, AgentSocket>();
+
+  /** A socket that has just been accepted: not yet verified, so that nothing it says counts. */
+  add(socket: WebSocket, lease: LeaseFields, seq: number): AgentSocket {
+    const order = 1 + Math.max(0, ...[...this.#open.values()].map(({ kept }) => kept.order));
+    const kept = { role: "agent", lease, order, accepted: false, done: false, n: 0, seq, progress: 0 } as const;
+    return this.restore(socket, { ...kept });
+  }
+
+  restore(socket: WebSocket, kept: AgentAttachment): AgentSocket {
+    const agent = { socket, kept };
+    this.#open.set(socket, agent);
+    return agent;
+  }
+
+  /** The agent of a socket, also of one that closed while the object slept. */
+  of(socket: WebSocket): AgentSocket | null {
+    const known = this.#open.get(socket);
+    if (known) return known;
+    const kept = attachmentOf(socket);
+    return kept?.role === "agent" ? { socket, kept } : null;
+  }
+
+  /** Verified as the present attempt: older sockets of it are closed, newer ones stay. */
+  accept(agent: AgentSocket): void {
+    for (const other of this.#open.values())
+      if (other.kept.order < agent.kept.order) this.dismiss(other, { code: CLOSE.REPLACED, reason: "replaced" });
+    agent.kept.accepted = true;
+    this.keep(agent);
+  }
+
+  keep({ socket, kept }: AgentSocket): void {
+    socket.serializeAttachment(kept);
+  }
+
+  /** Sends down every open socket of an attempt. False when there is none. */
+  tell(attempt: number, frame: AgentDownFrame): boolean {
+    let told = false;
+    for (const agent of this.#open.values())
+      if (agent.kept.lease.attempt === attempt && send(agent.socket, frame)) told = true;
+    return told;
+  }
+
+  /** Tells an agent that its lease is over, and closes: it has nothing to say here any more. */
+  refuse(agent: AgentSocket): void {
+    send(agent.socket, { type: "lost" });
+    this.dismiss(agent, { code: CLOSE.REFUSED, reason: "not the present attempt" });
+  }
+
+  /** Refuses the sockets of attempts before this one. */
+  refuseBefore(attempt: number): void {
+    for (const agent of this.#open.values()) if (agent.kept.lease.attempt < attempt) this.refuse(agent);
+  }
+
+  /** Closes from here: its close event reports no loss. */
+  dismiss(agent: AgentSocket, { code, reason }: { code: number; reason: string }): void {
+    agent.kept.done = true;
+    this.keep(agent);
+    this.#open.delete(agent.socket);
+    closeQuietly(agent.socket, code, reason);
+  }
+
+  /** A socket is gone. The lease to report as lost, or null when its going means nothing. */
+  gone(socket: WebSocket): LeaseFields | null {
+    const agent = this.of(socket);
+    this.#open.delete(socket);
+    if (agent === null || agent.kept.done || !agent.kept.accepted) return null;
+    const { lease, order } = agent.kept;
+    for (const { kept } of this.#open.values())
+      if (kept.lease.attempt === lease.attempt && kept.order > order) return null;
+    return lease;
+  }
+}
+
+function send(socket: WebSocket, frame: AgentDownFrame): boolean {
+  if (socket.readyState !== WebSocket.OPEN) return false;
+  try {
+    socket.send(JSON.stringify(frame));
+    return true;
+  } catch {
+    return false;
+  }
+}
