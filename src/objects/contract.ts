@@ -57,6 +57,8 @@ export type NewJob = {
   run_timeout_ms: number | null;
   queue_timeout_ms: number | null;
   inputs: NewInput[];
+  /** Images asked for by parameters, held against the role's `batch`; absent or 1 for a workflow. */
+  batch_size?: number;
 };
 
 export type SubmitCommand = {
