@@ -1,0 +1,207 @@
+/**
+ * Owns the run of one prompt: which nodes, in which order, and what is told about it.
+ * Invariant: the events of a prompt come in ComfyUI's order, and its finished nodes stay cached whatever becomes of the rest.
+ */
+import { ExecutionList } from "./execution-list.ts";
+import type { Machine } from "./machine.ts";
+import { Interrupted, type NodeClass, NodeError, type NodeResult } from "./nodes/definition.ts";
+import { NODE_CLASSES } from "./nodes/registry.ts";
+import { inputsOf, linkOf, type UiOutput } from "./output-cache.ts";
+import { ProgressState } from "./progress-state.ts";
+import type { QueueItem } from "./prompt-queue.ts";
+import { type Dumpable, dump, isMap, textAt } from "./python-json.ts";
+import { runContext } from "./run-context.ts";
+import { isOpaque, type Value } from "./values.ts";
+
+export type RunReport = {
+  success: boolean;
+  messages: [string, Dumpable][];
+  outputs: Map<string, Dumpable>;
+  meta: Map<string, Dumpable>;
+};
+
+export class Execution {
+  private readonly machine: Machine;
+  private readonly item: QueueItem;
+  private readonly clientId: string | null;
+  private readonly progress: ProgressState;
+  private readonly messages: [string, Dumpable][] = [];
+  private readonly executed: string[] = [];
+  private readonly touched = new Set<string>();
+
+  constructor(machine: Machine, item: QueueItem) {
+    this.machine = machine;
+    this.item = item;
+    const clientId = item.extraData.get("client_id");
+    this.clientId = typeof clientId === "string" ? clientId : null;
+    this.progress = new ProgressState(item.promptId);
+  }
+
+  async run(): Promise<RunReport> {
+    const { machine, item } = this;
+    machine.interruptAsked = false;
+    machine.clientId = this.clientId;
+    machine.lastNodeId = null;
+    this.tell("execution_start", { prompt_id: item.promptId, timestamp: Date.now() });
+    if (machine.options.cache === "none") machine.cache.clear();
+    machine.cache.begin(item.prompt, NODE_CLASSES, machine.world);
+    const cached = [...item.prompt.keys()].filter((id) => machine.cache.get(id) !== null);
+    this.tell("execution_cached", { nodes: cached, prompt_id: item.promptId, timestamp: Date.now() });
+    const success = await this.runNodes();
+    if (success) this.tell("execution_success", { prompt_id: item.promptId, timestamp: Date.now() });
+    machine.lastNodeId = null;
+    return { success, messages: this.messages, ...this.uiOutputs() };
+  }
+
+  private async runNodes(): Promise<boolean> {
+    const { machine, item } = this;
+    const list = new ExecutionList(
+      item.prompt,
+      (id) => this.classOf(id)?.isOutput === true,
+      (id) => machine.cache.get(id) !== null,
+    );
+    for (const output of item.outputs) list.add(output);
+    for (let nodeId = list.next(); nodeId !== null; nodeId = list.next()) {
+      try {
+        await this.runNode(nodeId);
+      } catch (error) {
+        this.fail(nodeId, error);
+        return false;
+      }
+      list.done(nodeId);
+    }
+    return true;
+  }
+
+  private async runNode(nodeId: string): Promise<void> {
+    const { machine, item } = this;
+    this.touched.add(nodeId);
+    const known = machine.cache.get(nodeId);
+    const names = { node: nodeId, display_node: nodeId };
+    if (known !== null) {
+      this.sendOwn("executed", { ...names, output: known.ui?.output ?? null, prompt_id: item.promptId });
+      this.progress.finish(nodeId);
+      this.sendProgress();
+      return;
+    }
+    const node = this.classOf(nodeId);
+    if (node === null) throw new NodeError("KeyError", nodeId);
+    if (this.clientId !== null) machine.lastNodeId = nodeId;
+    this.progress.start(nodeId);
+    this.sendProgress();
+    this.sendOwn("executing", { ...names, prompt_id: item.promptId });
+    const result = await this.call(node, nodeId);
+    const ui = result.ui === undefined ? null : { output: result.ui, meta: this.metaOf(nodeId) };
+    if (ui !== null) this.sendOwn("executed", { ...names, output: ui.output, prompt_id: item.promptId });
+    machine.cache.set(nodeId, { outputs: result.outputs, ui });
+    this.executed.push(nodeId);
+    this.progress.finish(nodeId);
+    this.sendProgress();
+  }
+
+  private async call(node: NodeClass, nodeId: string): Promise<NodeResult> {
+    this.throwIfInterrupted();
+    const context = runContext(this.machine, this.item, nodeId, {
+      tick: (value, max) => {
+        this.throwIfInterrupted();
+        this.progress.update(nodeId, value, max);
+        this.sendProgress();
+      },
+    });
+    const extra = this.machine.options.nodeMs[node.name] ?? 0;
+    if (extra > 0) await context.busy(extra);
+    return await node.run(this.resolved(nodeId), context);
+  }
+
+  /** Literals as they are, links followed to what the cache holds. */
+  private resolved(nodeId: string): Map<string, Value> {
+    const inputs = new Map<string, Value>();
+    for (const [name, value] of inputsOf(this.item.prompt, nodeId)) {
+      const link = linkOf(value);
+      if (link === null) inputs.set(name, value);
+      else inputs.set(name, this.machine.cache.get(link[0])?.outputs[link[1]] ?? null);
+    }
+    return inputs;
+  }
+
+  private throwIfInterrupted(): void {
+    if (!this.machine.interruptAsked) return;
+    this.machine.interruptAsked = false;
+    throw new Interrupted();
+  }
+
+  private fail(nodeId: string, error: unknown): void {
+    const { item } = this;
+    const who = { prompt_id: item.promptId, node_id: nodeId, node_type: this.classOf(nodeId)?.name ?? "" };
+    const executed = [...this.executed];
+    if (error instanceof Interrupted) {
+      this.tell("execution_interrupted", { ...who, executed, timestamp: Date.now() }, true);
+      return;
+    }
+    const type = error instanceof NodeError ? error.type : "RuntimeError";
+    const message = error instanceof Error ? error.message : String(error);
+    this.tell("execution_error", {
+      ...who,
+      executed,
+      exception_message: message,
+      exception_type: type,
+      traceback: tracebackOf(this.classOf(nodeId), message),
+      current_inputs: this.shownInputs(nodeId),
+      current_outputs: [...item.prompt.keys()],
+      timestamp: Date.now(),
+    });
+  }
+
+  private shownInputs(nodeId: string): Dumpable {
+    const shown = [...this.resolved(nodeId)].map(
+      ([name, value]) => [name, [isOpaque(value) ? value.kind : value]] as const,
+    );
+    return new Map<string, Dumpable>(shown);
+  }
+
+  private uiOutputs(): { outputs: Map<string, Dumpable>; meta: Map<string, Dumpable> } {
+    const outputs = new Map<string, Dumpable>();
+    const meta = new Map<string, Dumpable>();
+    for (const nodeId of this.item.prompt.keys()) {
+      if (this.machine.isNew && !this.touched.has(nodeId)) continue;
+      const ui: UiOutput | null = this.machine.cache.get(nodeId)?.ui ?? null;
+      if (ui === null) continue;
+      outputs.set(nodeId, ui.output);
+      meta.set(nodeId, ui.meta);
+    }
+    return { outputs, meta };
+  }
+
+  private metaOf(nodeId: string): Dumpable {
+    return { node_id: nodeId, display_node: nodeId, parent_node: null, real_node_id: nodeId };
+  }
+
+  private classOf(nodeId: string): NodeClass | null {
+    const node = this.item.prompt.get(nodeId);
+    const name = isMap(node) ? textAt(node, "class_type") : null;
+    return name === null ? null : (NODE_CLASSES.get(name) ?? null);
+  }
+
+  /** For the history and for the one who asked; `broadcast`: for everybody when nobody in particular asked. */
+  private tell(type: string, data: Dumpable, broadcast = false): void {
+    this.messages.push([type, data]);
+    if (this.clientId !== null || broadcast) this.machine.send(type, data, this.clientId);
+  }
+
+  private sendOwn(type: string, data: Dumpable): void {
+    if (this.clientId !== null) this.machine.send(type, data, this.clientId);
+  }
+
+  private sendProgress(): void {
+    this.machine.send("progress_state", this.progress.shown(), this.clientId);
+  }
+}
+
+/** Lines in the form of a Python traceback; the paths are invented. */
+function tracebackOf(node: NodeClass | null, message: string): string[] {
+  const file = `/comfyui/${(node?.module ?? "execution").replaceAll(".", "/")}.py`;
+  return [
+    `  File "/comfyui/execution.py", line 496, in execute\n    output_data, output_ui, has_subgraph, has_pending_tasks = await get_output_data(prompt_id, unique_id, obj, input_data_all)\n`,
+    `  File "${file}", line 1, in ${node?.name ?? "run"}\n    ${dump(message.slice(0, 60))}\n`,
+  ];
+}

@@ -1,0 +1,56 @@
+/**
+ * Owns what became of finished prompts.
+ * Invariant: an entry appears whole, in the same turn in which its prompt stops running; the oldest go beyond the limit.
+ */
+import type { Dumpable } from "./python-json.ts";
+
+const LIMIT = 10_000;
+
+export type HistoryEntry = {
+  prompt: Dumpable;
+  outputs: Map<string, Dumpable>;
+  status: { status_str: "success" | "error"; completed: boolean; messages: [string, Dumpable][] };
+  meta: Map<string, Dumpable>;
+};
+
+export class History {
+  private readonly entries = new Map<string, HistoryEntry>();
+
+  /** A second run of an id takes the place of the first in the listing. */
+  add(promptId: string, entry: HistoryEntry): void {
+    if (!this.entries.has(promptId) && this.entries.size > LIMIT) {
+      const oldest = this.entries.keys().next().value;
+      if (oldest !== undefined) this.entries.delete(oldest);
+    }
+    this.entries.set(promptId, entry);
+  }
+
+  get(promptId: string): HistoryEntry | null {
+    return this.entries.get(promptId) ?? null;
+  }
+
+  all(): ReadonlyMap<string, HistoryEntry> {
+    return this.entries;
+  }
+
+  /** Oldest first. Without offset the newest `max`; an offset counts from the oldest. */
+  list(max: number | null, offset: number): Map<string, HistoryEntry> {
+    const all = [...this.entries];
+    const start = offset < 0 && max !== null ? all.length - max : offset;
+    const listed: [string, HistoryEntry][] = [];
+    for (const [index, pair] of all.entries()) {
+      if (index < start) continue;
+      if (max !== null && listed.length >= max) break;
+      listed.push(pair);
+    }
+    return new Map(listed);
+  }
+
+  delete(promptId: string): void {
+    this.entries.delete(promptId);
+  }
+
+  clear(): void {
+    this.entries.clear();
+  }
+}
