@@ -1,0 +1,65 @@
+/**
+ * Owns who an agent is: its token's MAC, then its pool's yes, remembered for 30 s.
+ * Invariant: a token whose MAC does not hold wakes no object; a no is never remembered; a revoked token is refused within 30 s.
+ */
+import type { Context, MiddlewareHandler } from "hono";
+import type { AgentIdentity, KeyProof } from "../../objects/contract.ts";
+import { poolOf } from "../../objects/locate.ts";
+import { proofOf } from "../../platform/api-key.ts";
+import { poolConfig } from "../../platform/env.ts";
+import { HEADER_PROTOCOL } from "../../protocol/agent-api.ts";
+import { type PoolName, poolNameOf } from "../../protocol/ids.ts";
+import { AGENT_PROTOCOL, acceptsAgentProtocol, MIN_AGENT_PROTOCOL } from "../../protocol/version.ts";
+import { agentError } from "../agent-answer.ts";
+import type { AppEnv } from "../context.ts";
+import { refuseUnauthenticated } from "./edge-limit.ts";
+import { presentedKey } from "./presented-key.ts";
+
+const YES_LIVES_MS = 30_000;
+/** Agents remembered per isolate; the oldest goes first. */
+const MAX_ENTRIES = 5_000;
+
+const yes = new Map<string, { identity: AgentIdentity; untilMs: number }>();
+
+/** 426 with the accepted range for any version this control plane does not speak. */
+export const requireAgentProtocol: MiddlewareHandler<AppEnv> = async (c, next) => {
+  if (acceptsAgentProtocol(c.req.header(HEADER_PROTOCOL))) return next();
+  c.set("refused", "agent_protocol");
+  return c.json({ error: "agent_protocol", min: MIN_AGENT_PROTOCOL, max: AGENT_PROTOCOL }, 426);
+};
+
+export const authenticateAgent: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const key = presentedKey(c);
+  const pool = key === null || key.kind !== "agent" ? null : poolNameOf(key.account);
+  if (key === null || pool === null || poolConfig(c.get("settings"), pool) === null) return refuseForged(c);
+  const identity = await identify(c, pool, proofOf(key));
+  if (identity === null) return agentError(c, 401, "unauthorized");
+  c.set("agent", identity);
+  await next();
+  return;
+};
+
+/** Forgets a token at once in this isolate; others do within 30 s. */
+export function forgetAgent(agent: string): void {
+  for (const [name, { identity }] of yes) if (identity.agent === agent) yes.delete(name);
+}
+
+async function identify(c: Context<AppEnv>, pool: PoolName, proof: KeyProof): Promise<AgentIdentity | null> {
+  const name = `${pool}:${proof.keyid}:${proof.secret_sha256}`;
+  const nowMs = Date.now();
+  const known = yes.get(name);
+  if (known && known.untilMs > nowMs) return known.identity;
+  yes.delete(name);
+  const answer = await poolOf(c.env, pool).verifyToken(proof);
+  if (!answer.ok) return null;
+  if (yes.size >= MAX_ENTRIES) for (const oldest of yes.keys()) if (yes.delete(oldest)) break;
+  yes.set(name, { identity: answer.value, untilMs: nowMs + YES_LIVES_MS });
+  return answer.value;
+}
+
+/** No token, or not one of ours: 401, or 429 once its address asks too often. */
+async function refuseForged(c: Context<AppEnv>): Promise<Response> {
+  const refusal = await refuseUnauthenticated(c);
+  if (refusal.code === "UNAUTHORIZED") return agentError(c, 401, "unauthorized");
+  return agentError(c, 429, "rate_limited", undefined, Math.ceil((refusal.retry_after_ms ?? 1_000) / 1000));
+}
