@@ -8,7 +8,7 @@ import { causeOf, logLine } from "../platform/log.ts";
 import { ERROR_STATUS } from "../protocol/errors.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import type { AppEnv } from "./context.ts";
-import { readJson } from "./read-body.ts";
+import { parseBy, readJson } from "./request-body.ts";
 
 type AgentErrorStatus = 400 | 401 | 404 | 413 | 426 | 429 | 500 | 503;
 
@@ -32,7 +32,8 @@ export async function agentBody<S extends z.ZodType>(
   c: Context<AppEnv>,
   schema: S,
 ): Promise<Result<z.output<S>, Response>> {
-  const body = await readJson(c, schema);
+  const json = await readJson(c);
+  const body = json.ok ? parseBy(schema, json.value.value) : json;
   if (body.ok) return ok(body.value);
   const status = ERROR_STATUS[body.refusal.code] === 413 ? 413 : 400;
   return refuse(agentError(c, status, status === 413 ? "too_large" : "bad_request", body.refusal.message));

@@ -33,3 +33,8 @@ export async function verifyRemembered(
   yes.set(name, { owner: answer.value, untilMs: nowMs + YES_LIVES_MS });
   return answer;
 }
+
+/** Forgets a revoked key at once in this isolate; others do within 30 s. */
+export function forgetKey(account: string, keyid: string): void {
+  for (const name of yes.keys()) if (name.startsWith(`${account}:${keyid}:`)) yes.delete(name);
+}
