@@ -47,6 +47,13 @@ export async function credentialsFor(api: string, dataDir: string, bootstrapToke
   return made;
 }
 
+/** The keys of a stack that has been started on this folder. Throws when there are none. */
+export function storedCredentials(dataDir: string): Credentials {
+  const stored = readIfThere(pathIn(dataDir));
+  if (stored === null) throw new Error(`there are no keys in ${pathIn(dataDir)}`);
+  return credentialsSchema.parse(JSON.parse(stored));
+}
+
 async function isTaken(api: string, key: string): Promise<boolean> {
   const response = await fetch(`${api}/api/v1/jobs?limit=1`, { headers: { Authorization: `Bearer ${key}` } });
   await response.body?.cancel();
