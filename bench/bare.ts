@@ -3,6 +3,7 @@
  * Invariant: measured on its direct socket, like the product.
  */
 import "../dev/stack/telemetry-off.ts";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/stack/bundle.ts";
@@ -11,8 +12,11 @@ const NAME = "bare";
 
 export type Bare = { url: string; stop(): Promise<void> };
 
-/** `compatibilityDate` must equal the product's: dates change what the runtime does. */
-export async function startBare(dataDir: string, compatibilityDate: string): Promise<Bare> {
+/** With the product's compatibility date: dates change what the runtime does. */
+export async function startBare(dataDir: string): Promise<Bare> {
+  const toml = readFileSync(new URL("../wrangler.toml", import.meta.url), "utf8");
+  const compatibilityDate = /^compatibility_date = "([0-9-]+)"$/m.exec(toml)?.[1];
+  if (compatibilityDate === undefined) throw new Error("wrangler.toml names no compatibility_date");
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       host: "127.0.0.1",

@@ -1,0 +1,66 @@
+/**
+ * Owns `npm run bench [-- NAME...]`: runs the measures, prints a table, writes `.data/bench.json`.
+ * Invariant: the file is one flat object of numbers; a figure not measured in this run keeps its last value.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { z } from "zod";
+import { measureDispatch } from "./measures/dispatch.ts";
+import { measureSubmitAndRead } from "./measures/submit-and-read.ts";
+
+const FILE = ".data/bench.json";
+
+const MEASURES = { submit: measureSubmitAndRead, dispatch: measureDispatch } as const;
+type Name = keyof typeof MEASURES;
+
+/** Goals of DESIGN 12: met when at least (`min`) or at most (`max`). */
+const GOALS: Record<string, { min?: number; max?: number }> = {
+  submit_ratio: { min: 0.7 },
+  read_ratio: { min: 0.7 },
+  dispatch_p50_ms: { max: 12 },
+};
+
+const isName = (text: string): text is Name => text in MEASURES;
+
+async function main(): Promise<number> {
+  const asked = process.argv.slice(2);
+  const unknown = asked.filter((name) => !isName(name));
+  if (unknown.length > 0) {
+    console.error(`unknown: ${unknown.join(", ")}; there are ${Object.keys(MEASURES).join(", ")}`);
+    return 1;
+  }
+  const names = asked.length > 0 ? asked.filter(isName) : (["submit", "dispatch"] satisfies Name[]);
+  const figures: Record<string, number> = {};
+  for (const name of names) {
+    console.log(`measuring ${name} …`);
+    Object.assign(figures, await MEASURES[name]());
+  }
+  print(figures);
+  save(figures);
+  return 0;
+}
+
+function print(figures: Record<string, number>): void {
+  for (const [key, value] of Object.entries(figures)) {
+    const goal = GOALS[key];
+    const isMet = goal && value >= (goal.min ?? -Infinity) && value <= (goal.max ?? Infinity);
+    const verdict = goal ? `goal ${goal.min ?? goal.max} ${isMet ? "met" : "missed"}` : "";
+    console.log(`${key.padEnd(24)} ${value.toFixed(value < 100 ? 2 : 0).padStart(10)}   ${verdict}`);
+  }
+}
+
+function save(figures: Record<string, number>): void {
+  mkdirSync(".data", { recursive: true });
+  const all = { ...saved(), ...figures };
+  writeFileSync(FILE, `${JSON.stringify(all, null, 2)}\n`);
+  console.log(`written to ${FILE}`);
+}
+
+function saved(): Record<string, number> {
+  try {
+    return z.record(z.string(), z.number()).parse(JSON.parse(readFileSync(FILE, "utf8")));
+  } catch {
+    return {};
+  }
+}
+
+process.exitCode = await main();
