@@ -6,6 +6,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { causeOf, logLine } from "../platform/log.ts";
 import type { AppEnv } from "./context.ts";
 import { INTERNAL_ERROR, NOT_FOUND, refusalResponse } from "./errors.ts";
+import { countRequests } from "./middleware/count-requests.ts";
 import { requestFrame } from "./middleware/request-frame.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import { agentRoutes } from "./routes/agent.ts";
@@ -14,7 +15,7 @@ import { streamRoutes } from "./routes/streams.ts";
 
 export const app = new OpenAPIHono<AppEnv>();
 
-app.use(requestFrame);
+app.use(requestFrame, countRequests);
 
 app.onError((error, c) => {
   logLine("error", "exception", { request_id: c.get("request_id"), path: c.req.path, cause: causeOf(error) });

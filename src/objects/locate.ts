@@ -34,3 +34,8 @@ export const METRICS_SHARDS = 8;
 export function metricsOf(env: Env, shard: number): MetricsRpc {
   return typed<MetricsRpc>(env.METRICS.get(env.METRICS.idFromName(`shard-${shard % METRICS_SHARDS}`)));
 }
+
+/** The shard a flush goes to: drawn anew each time, so that busy isolates spread. */
+export function anyShard(env: Env): MetricsRpc {
+  return metricsOf(env, Math.floor(Math.random() * METRICS_SHARDS));
+}

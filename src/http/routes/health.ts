@@ -1,8 +1,92 @@
 /**
- * Owns the health routes.
- * Invariant: mounted by `http/app`, which frames every request.
+ * Owns the routes that say how the system is: for load balancers, operators and Prometheus. Open to all, they name no secret.
+ * Invariant: what is said was seen (`http/system-state`); liveness asks nobody.
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
+import { anyShard, METRICS_SHARDS, metricsOf } from "../../objects/locate.ts";
+import type { Env } from "../../platform/env.ts";
+import { flush } from "../../platform/metrics.ts";
+import { type Gauge, metricsText, sumOf } from "../../platform/metrics-text.ts";
 import type { AppEnv } from "../context.ts";
+import { type SystemState, systemState } from "../system-state.ts";
+
+/** Seconds a load balancer waits before it asks again. */
+const NOT_READY_RETRY_S = 5;
 
 export const healthRoutes = new OpenAPIHono<AppEnv>();
+
+healthRoutes.get("/", (c) =>
+  c.json({
+    service: "comfy-edge",
+    status: "online",
+    version: c.get("settings").API_VERSION,
+    docs: "/docs",
+    openapi: "/openapi.json",
+    health: "/health",
+  }),
+);
+
+healthRoutes.get("/ping", (c) => c.json({ ok: true }));
+
+healthRoutes.get("/healthz", (c) => c.json({ status: "alive" }));
+
+/** Ready means: a job sent now would be taken, run and stored. */
+healthRoutes.get("/readyz", async (c) => {
+  const { agents, checks } = await systemState(c.env);
+  const comfyui = agents.online > 0 ? "connected" : "disconnected";
+  const isReady = agents.online > 0 && checks.queue === "ok" && checks.bucket === "ok";
+  if (isReady) return c.json({ status: "ready", comfyui, checks });
+  c.header("Retry-After", String(NOT_READY_RETRY_S));
+  return c.json({ status: "not_ready", comfyui, checks }, 503);
+});
+
+/** Always 200: the body says what is wrong. ComfyUI counts as connected while an agent that drives one is online. */
+healthRoutes.get("/health", async (c) => {
+  const { agents, checks, queue_depth } = await systemState(c.env);
+  const isHealthy = agents.online > 0 && Object.values(checks).every((check) => check === "ok");
+  return c.json({
+    status: isHealthy ? "healthy" : "degraded",
+    api_version: c.get("settings").API_VERSION,
+    comfyui_status: agents.online > 0 ? "connected" : "disconnected",
+    comfyui_url: null,
+    timestamp: new Date().toISOString(),
+    agents,
+    queue_depth,
+    checks,
+  });
+});
+
+healthRoutes.get("/metrics", async (c) => {
+  await flush(anyShard(c.env));
+  const [state, sums] = await Promise.all([systemState(c.env), readShards(c.env)]);
+  const text = metricsText(sums, gauges(state, c.get("settings").API_VERSION));
+  return c.body(text, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
+});
+
+async function readShards(env: Env) {
+  const shards = Array.from({ length: METRICS_SHARDS }, (_, shard) => metricsOf(env, shard).read());
+  return sumOf(await Promise.all(shards));
+}
+
+function gauges({ pools, agents, queue_depth, checks }: SystemState, version: string): Gauge[] {
+  const one = (value: number) => [{ labels: {}, value }];
+  return [
+    { name: "comfy_edge_info", help: "Version of the API Worker.", samples: [{ labels: { version }, value: 1 }] },
+    {
+      name: "comfy_edge_up",
+      help: "1 when the part answered when last asked.",
+      samples: Object.entries(checks).map(([part, check]) => ({ labels: { part }, value: check === "ok" ? 1 : 0 })),
+    },
+    {
+      name: "comfy_edge_agents",
+      help: "Agents with an open control socket by pool and state; busy ones are online too.",
+      samples: pools.flatMap(({ pool, online, busy }) => [
+        { labels: { pool, state: "online" }, value: online },
+        { labels: { pool, state: "busy" }, value: busy },
+      ]),
+    },
+    { name: "comfyui_active_workers", help: "Agents online in all pools.", samples: one(agents.online) },
+    { name: "comfyui_queue_depth", help: "Jobs ready to be taken in all pools.", samples: one(queue_depth) },
+    { name: "job_queue_depth", help: "Jobs ready to be taken in all pools.", samples: one(queue_depth) },
+  ];
+}
