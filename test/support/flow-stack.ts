@@ -1,0 +1,73 @@
+/**
+ * Owns a whole stack for one test file: random ports, a data folder of its own, gone afterwards.
+ * Invariant: the same processes as `npm start` runs; only variables and step time differ.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { vi } from "vitest";
+import { z } from "zod";
+import type { Agent } from "../../dev/stack/agent.ts";
+import { type Stack, startStack } from "../../dev/stack/stack.ts";
+import { Client } from "./client.ts";
+
+export type FlowStack = Stack & {
+  /** Acts with the local user's key, role internal. */
+  readonly client: Client;
+  /** A new account of that role, with a client that acts for it. */
+  newClient(role: string): Promise<Client>;
+  /** Starts an agent and waits until its pool sees it. */
+  addAgent(name: string, env?: Record<string, string>): Promise<Agent>;
+};
+
+export type FlowOptions = {
+  vars?: Record<string, string>;
+  /** Agents at the start; default 1. */
+  agents?: number;
+  /** Duration of one sampling step; default 20. */
+  stepMs?: number;
+  comfyuiUrl?: string;
+};
+
+const userSchema = z.object({ user_id: z.string() });
+const keySchema = z.object({ key: z.string() });
+const healthSchema = z.object({ agents: z.object({ online: z.number() }) });
+
+export async function startFlowStack(options: FlowOptions = {}): Promise<FlowStack> {
+  const dataDir = mkdtempSync(join(tmpdir(), "comfy-edge-flow-"));
+  const simulatorArgs = ["--step-ms", String(options.stepMs ?? 20)];
+  const stack = await startStack({
+    port: 0,
+    dataDir,
+    agents: options.agents ?? 1,
+    comfyuiUrl: options.comfyuiUrl ?? null,
+    vars: options.vars ?? {},
+    simulatorArgs,
+  });
+  const api = stack.file.api_url;
+  const admin = new Client(api, stack.file.admin_key);
+  const online = async () => healthSchema.parse(await (await fetch(`${api}/health`)).json()).agents.online;
+  const untilOnline = (count: number) =>
+    vi.waitUntil(async () => (await online()) >= count, { timeout: 15_000, interval: 50 });
+  await untilOnline(stack.agents.length);
+  return {
+    ...stack,
+    client: new Client(api, stack.file.user_key),
+    newClient: async (role) => {
+      const made = await admin.call("POST", "/admin/users", { body: JSON.stringify({ name: `flow ${role}`, role }) });
+      const { user_id } = userSchema.parse(made.body);
+      const body = JSON.stringify({ user_id, kind: "user", name: "flow" });
+      return new Client(api, keySchema.parse((await admin.call("POST", "/admin/api-keys", { body })).body).key);
+    },
+    addAgent: async (name, env = {}) => {
+      const before = await online();
+      const agent = await stack.startAgent({ name, env });
+      await untilOnline(before + 1);
+      return agent;
+    },
+    stop: async () => {
+      await stack.stop();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
