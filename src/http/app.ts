@@ -5,25 +5,33 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { causeOf, logLine } from "../platform/log.ts";
 import type { AppEnv } from "./context.ts";
-import { INTERNAL_ERROR, NOT_FOUND, refusalResponse } from "./errors.ts";
-import { countRequests } from "./middleware/count-requests.ts";
+import { exceptionRefusal, refusalResponse } from "./errors.ts";
 import { requestFrame } from "./middleware/request-frame.ts";
+import { allowOrigins, requireHttps } from "./middleware/transport-rules.ts";
+import { missingRoute } from "./missing-route.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import { agentRoutes } from "./routes/agent.ts";
+import { addDocsRoutes } from "./routes/docs.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { jobRoutes } from "./routes/jobs.ts";
 import { streamRoutes } from "./routes/streams.ts";
 
 export const app = new OpenAPIHono<AppEnv>();
 
-app.use(requestFrame, countRequests);
+app.use(requestFrame);
+app.use(requireHttps);
+app.use(allowOrigins);
 
 app.onError((error, c) => {
   logLine("error", "exception", { request_id: c.get("request_id"), path: c.req.path, cause: causeOf(error) });
-  return refusalResponse(c, INTERNAL_ERROR);
+  return refusalResponse(c, exceptionRefusal(error));
 });
-app.notFound((c) => refusalResponse(c, NOT_FOUND));
+app.notFound(missingRoute(app));
 
+// Before the streams: the two share `/jobs/{id}/events`, and this one steps aside unless JSON is asked for.
+app.route("/api/v1", jobRoutes);
 app.route("/agent/v1", agentRoutes);
 app.route("/admin", adminRoutes);
 app.route("/", healthRoutes);
 app.route("/", streamRoutes);
+addDocsRoutes(app);

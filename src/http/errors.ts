@@ -57,3 +57,11 @@ export const NOT_FOUND = refusalOf("NOT_FOUND", "There is nothing here under thi
 /** The one answer to every bad key: unknown, revoked, expired, forged and malformed look the same. */
 export const UNAUTHORIZED = refusalOf("UNAUTHORIZED", "A valid API key is required.");
 export const INTERNAL_ERROR = refusalOf("INTERNAL_ERROR", "Something went wrong on our side. Quote the request id.");
+
+const UNAVAILABLE = refusalOf("BACKEND_UNAVAILABLE", "The service is busy or restarting. Try again.");
+
+/** What an exception may say: an object that is overloaded or restarting is 503, everything else a bare 500. */
+export function exceptionRefusal(error: Error): Refusal {
+  const isPassing = Reflect.get(error, "overloaded") === true || Reflect.get(error, "retryable") === true;
+  return isPassing ? UNAVAILABLE : INTERNAL_ERROR;
+}

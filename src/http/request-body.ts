@@ -22,8 +22,11 @@ const NOT_UTF8 = refusalOf("BAD_REQUEST", "The body is not valid UTF-8.");
 /** `application/json` or `application/…+json`, at most with `charset=utf-8`. */
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
 
+/** A body as text and parsed. */
+export type JsonBody = Parsed & { text: string };
+
 /** The parsed body: REQUEST_TOO_LARGE, UNSUPPORTED_MEDIA, BAD_REQUEST or VALIDATION_ERROR where it is not acceptable. */
-export async function readJson(c: Context<AppEnv>): Promise<Result<Parsed, Refusal>> {
+export async function readJson(c: Context<AppEnv>): Promise<Result<JsonBody, Refusal>> {
   const declared = c.req.header("Content-Length");
   if (declared !== undefined && Number(declared) > MAX_BODY_BYTES) return refuse(TOO_LARGE);
   if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) return refuse(WRONG_TYPE);
@@ -32,7 +35,9 @@ export async function readJson(c: Context<AppEnv>): Promise<Result<Parsed, Refus
   const bytes = declared === undefined ? await readCounted(c.req.raw) : new Uint8Array(await c.req.raw.arrayBuffer());
   if (bytes === null || bytes.length > MAX_BODY_BYTES) return refuse(TOO_LARGE);
   const text = decode(bytes);
-  return text === null ? refuse(NOT_UTF8) : parseStrict(text);
+  if (text === null) return refuse(NOT_UTF8);
+  const parsed = parseStrict(text);
+  return parsed.ok ? ok({ ...parsed.value, text }) : parsed;
 }
 
 /** A body without Content-Length: counted while it comes, cut at the limit. */

@@ -1,0 +1,76 @@
+/**
+ * Owns how a client route is declared: one place gives it its handler, its policy and its entry in the OpenAPI document.
+ * Invariant: no route of ours goes undocumented or without a policy. Bodies are not parsed here: request-body does, losslessly.
+ */
+import { createRoute, OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { errorSchema } from "../protocol/api/views.ts";
+import { ERROR_STATUS, type ErrorCode } from "../protocol/errors.ts";
+import type { AppEnv } from "./context.ts";
+import { refusalResponse } from "./errors.ts";
+import { identifyClient } from "./middleware/authenticate-client.ts";
+
+export type RouteSet = OpenAPIHono<AppEnv>;
+export type RouteHandler = (c: Context<AppEnv>) => Promise<Response> | Response;
+
+/** `client`: a user or service key. `open`: no key. */
+export type RoutePolicy = "client" | "open";
+
+export type RouteSpec = Omit<RouteConfig, "responses" | "security"> & {
+  policy: RoutePolicy;
+  responses: RouteConfig["responses"];
+  /** Error codes beyond those every keyed route may answer. */
+  errors?: readonly ErrorCode[];
+  /** When it says false the request goes on to the next route of the same path. */
+  when?: (c: Context<AppEnv>) => boolean;
+};
+
+const EVERY_ROUTE: readonly ErrorCode[] = ["INTERNAL_ERROR"];
+const EVERY_KEYED_ROUTE: readonly ErrorCode[] = [
+  "UNAUTHORIZED",
+  "FORBIDDEN",
+  "BAD_REQUEST",
+  "RATE_LIMIT_EXCEEDED",
+  "BACKEND_UNAVAILABLE",
+];
+
+export function newRouteSet(): RouteSet {
+  return new OpenAPIHono<AppEnv>();
+}
+
+/** Adds one route: `path` in OpenAPI's spelling (`/jobs/{id}`), relative to where the set is mounted. */
+export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandler): void {
+  const { policy, errors, when, ...config } = spec;
+  const codes = [...EVERY_ROUTE, ...(policy === "client" ? EVERY_KEYED_ROUTE : []), ...(errors ?? [])];
+  const route = createRoute({
+    ...config,
+    security: policy === "client" ? [{ bearer: [] }, { apiKey: [] }] : [],
+    responses: { ...config.responses, ...errorResponses(codes) },
+  });
+  routes.openAPIRegistry.registerPath(route);
+  routes.on(config.method.toUpperCase(), route.getRoutingPath(), async (c, next) => {
+    if (when !== undefined && !when(c)) return next();
+    if (policy === "client") {
+      const caller = await identifyClient(c);
+      if (!caller.ok) return refusalResponse(c, caller.refusal);
+      c.set("caller", caller.value);
+    }
+    return handler(c);
+  });
+}
+
+function errorResponses(codes: readonly ErrorCode[]): RouteConfig["responses"] {
+  const byStatus = new Map<number, ErrorCode[]>();
+  for (const code of codes) byStatus.set(ERROR_STATUS[code], [...(byStatus.get(ERROR_STATUS[code]) ?? []), code]);
+  return Object.fromEntries(
+    [...byStatus].map(([status, of]) => [
+      status,
+      { description: of.join(", "), content: { "application/json": { schema: errorSchema } } },
+    ]),
+  );
+}
+
+/** Shorthand for a JSON body in a response or a request. */
+export function jsonContent<S>(schema: S, description: string) {
+  return { description, content: { "application/json": { schema } } };
+}

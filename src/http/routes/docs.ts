@@ -1,0 +1,46 @@
+/**
+ * Owns the OpenAPI document: made of the routes as they are declared, once per isolate.
+ * Invariant: the document is OpenAPI 3.1 and names every client route with its errors; it holds no secret and needs no key.
+ */
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
+import type { AppEnv } from "../context.ts";
+import { addRoute } from "../documented-route.ts";
+
+const ABOUT = `Submit ComfyUI jobs, follow them live, fetch what they made.
+
+Send your key as \`Authorization: Bearer\` or \`X-API-Key\`. Every error has one shape; quote its \`request_id\`.`;
+
+/** Adds `/openapi.json` to the app, after every other route. */
+export function addDocsRoutes(app: OpenAPIHono<AppEnv>): void {
+  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
+  app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {
+    type: "apiKey",
+    in: "header",
+    name: "X-API-Key",
+  });
+  let text: string | null = null;
+  addRoute(
+    app,
+    {
+      policy: "open",
+      method: "get",
+      path: "/openapi.json",
+      tags: ["documents"],
+      summary: "This document",
+      responses: { 200: { description: "OpenAPI 3.1", content: { "application/json": { schema: z.object({}) } } } },
+    },
+    (c) => {
+      const { API_VERSION, PUBLIC_URL } = c.get("settings");
+      text ??= JSON.stringify(
+        app.getOpenAPI31Document({
+          openapi: "3.1.0",
+          info: { title: "Comfy Edge", version: API_VERSION, description: ABOUT, license: { name: "MIT" } },
+          servers: [{ url: PUBLIC_URL }],
+        }),
+      );
+      c.header("Cache-Control", "public, max-age=300");
+      return c.body(text, 200, { "Content-Type": "application/json; charset=UTF-8" });
+    },
+  );
+}

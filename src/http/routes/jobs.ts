@@ -1,0 +1,146 @@
+/**
+ * Owns the job routes of /api/v1: each parses, asks the caller's account once, and renders.
+ * Invariant: no rule about jobs lives here; a job of another account is the same 404 as no job.
+ */
+import type { Context } from "hono";
+import { accountOf } from "../../objects/locate.ts";
+import { renderJobListItem, renderJobView, timeText } from "../../platform/job-view.ts";
+import { type Refusal, refusalOf } from "../../protocol/errors.ts";
+import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
+import type { JobRecord } from "../../protocol/job.ts";
+import type { AppEnv } from "../context.ts";
+import { addRoute, newRouteSet } from "../documented-route.ts";
+import { NOT_FOUND, refusalResponse } from "../errors.ts";
+import { renderReceipt } from "../job-receipt.ts";
+import { jobTag, matchesTag } from "../job-tag.ts";
+import { listQuery } from "../list-query.ts";
+import { setRateHeaders } from "../rate-headers.ts";
+import { readJson } from "../request-body.ts";
+import { submitCommand } from "../submit-command.ts";
+import * as docs from "./jobs-documents.ts";
+
+export const jobRoutes = newRouteSet();
+
+const JOBS_DISABLED = refusalOf("FEATURE_DISABLED", "Jobs are not taken at the moment.", { field: "JOBS_ENABLED" });
+
+addRoute(jobRoutes, docs.submit, async (c) => {
+  const settings = c.get("settings");
+  if (!settings.JOBS_ENABLED) return refusalResponse(c, JOBS_DISABLED);
+  const body = await readJson(c);
+  if (!body.ok) return refusalResponse(c, body.refusal);
+  const command = submitCommand(c, body.value);
+  if (!command.ok) return refusalResponse(c, command.refusal);
+  const done = await account(c).submit(command.value);
+  if (!done.ok) {
+    if (done.refusal.rate !== undefined) setRateHeaders(c, done.refusal.rate, Date.now());
+    return refused(c, done.refusal);
+  }
+  const { records, replayed, rate } = done.value;
+  const [record] = records;
+  if (record === undefined) throw new Error("the account accepted a submit and returned no job");
+  setRateHeaders(c, rate, Date.now());
+  c.set("job", record.job);
+  const receipt = renderReceipt(settings.PUBLIC_URL, record, c.get("request_id"), replayed);
+  if (replayed) c.header("Idempotent-Replayed", "true");
+  c.header("Location", receipt.location);
+  return c.json(receipt, replayed ? 200 : 202);
+});
+
+addRoute(jobRoutes, docs.list, async (c) => {
+  const query = listQuery(c.req.queries());
+  if (!query.ok) return refusalResponse(c, query.refusal);
+  const page = await account(c).listJobs(c.get("caller").auth, query.value);
+  if (!page.ok) return refused(c, page.refusal);
+  const { records, total, next_cursor } = page.value;
+  if (next_cursor !== null) c.header("Link", nextLink(c, next_cursor));
+  const jobs = await Promise.all(records.map((record) => renderJobListItem(c.get("settings"), record)));
+  return c.json({ jobs, total, limit: query.value.limit, offset: query.value.offset, next_cursor });
+});
+
+addRoute(jobRoutes, docs.read, async (c) => {
+  const found = await findJob(c);
+  if (found instanceof Response) return found;
+  const tag = jobTag(found, Date.now());
+  c.header("ETag", tag);
+  c.header("Cache-Control", "private, no-cache");
+  if (matchesTag(c.req.header("If-None-Match"), tag)) return c.body(null, 304);
+  return c.json(await renderJobView(c.get("settings"), found));
+});
+
+for (const doc of [docs.cancelByDelete, docs.cancelByPost])
+  addRoute(jobRoutes, doc, async (c) => {
+    const job = jobIdOf(c);
+    if (job === null) return refusalResponse(c, NOT_FOUND);
+    const done = await account(c).cancelJob(c.get("caller").auth, job);
+    if (!done.ok) return refused(c, done.refusal);
+    const { record, changed } = done.value;
+    return c.json(await renderJobView(c.get("settings"), record), changed ? 202 : 200);
+  });
+
+addRoute(jobRoutes, docs.artifact, async (c) => {
+  const found = await findJob(c);
+  if (found instanceof Response) return found;
+  const n = c.req.param("n") ?? "";
+  const view = /^\d{1,4}$/.test(n) ? await renderJobView(c.get("settings"), found) : null;
+  const artifact = view?.result?.artifacts.find(({ index }) => index === Number(n));
+  if (artifact === undefined) return refusalResponse(c, NOT_FOUND);
+  if (artifact.url !== null) return c.redirect(artifact.url, 302);
+  c.header("Content-Disposition", "attachment");
+  return c.text(artifact.text ?? "");
+});
+
+addRoute(jobRoutes, docs.events, async (c) => {
+  const job = jobIdOf(c);
+  if (job === null) return refusalResponse(c, NOT_FOUND);
+  const after = c.req.query("after") ?? "0";
+  if (!/^\d{1,9}$/.test(after))
+    return refusalResponse(c, refusalOf("BAD_REQUEST", "after must be a revision.", { field: "after" }));
+  const events = await account(c).listEvents(c.get("caller").auth, job, Number(after));
+  if (!events.ok) return refused(c, events.refusal);
+  return c.json({ events: events.value.map((event) => ({ ...event, ts: timeText(event.ts) })) });
+});
+
+addRoute(jobRoutes, docs.usage, async (c) => {
+  const usage = await account(c).usage(c.get("caller").auth);
+  if (!usage.ok) return refused(c, usage.refusal);
+  const { today, by_day, ...rest } = usage.value;
+  const nowMs = Date.now();
+  return c.json({
+    period: { from: by_day[0] ? `${by_day[0].date}T00:00:00.000Z` : timeText(nowMs), to: timeText(nowMs) },
+    ...rest,
+    today: { jobs: today.jobs, remaining: today.remaining, resets_at: timeText(today.resets_at_ms) },
+    by_day,
+  });
+});
+
+function account(c: Context<AppEnv>) {
+  const caller = c.get("caller");
+  return accountOf(c.env, caller.account, caller.region);
+}
+
+/** Null for what cannot be an id of ours: it is answered like an unknown one. */
+function jobIdOf(c: Context<AppEnv>): JobId | null {
+  const parsed = jobIdSchema.safeParse(c.req.param("id"));
+  if (!parsed.success) return null;
+  c.set("job", parsed.data);
+  return parsed.data;
+}
+
+async function findJob(c: Context<AppEnv>): Promise<JobRecord | Response> {
+  const job = jobIdOf(c);
+  if (job === null) return refusalResponse(c, NOT_FOUND);
+  const found = await account(c).getJob(c.get("caller").auth, job);
+  return found.ok ? found.value : refused(c, found.refusal);
+}
+
+/** An account's refusal. Its NOT_FOUND is ours, to the letter: unknown, foreign and malformed ids look the same. */
+function refused(c: Context<AppEnv>, refusal: Refusal): Response {
+  return refusalResponse(c, refusal.code === "NOT_FOUND" ? NOT_FOUND : refusal);
+}
+
+function nextLink(c: Context<AppEnv>, cursor: JobId): string {
+  const url = new URL(c.req.url);
+  url.searchParams.set("cursor", cursor);
+  url.searchParams.delete("offset");
+  return `<${c.get("settings").PUBLIC_URL}${url.pathname}${url.search}>; rel="next"`;
+}
