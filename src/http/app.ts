@@ -6,6 +6,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { causeOf, logLine } from "../platform/log.ts";
 import type { AppEnv } from "./context.ts";
 import { exceptionRefusal, refusalResponse } from "./errors.ts";
+import { countRequests } from "./middleware/count-requests.ts";
 import { requestFrame } from "./middleware/request-frame.ts";
 import { allowOrigins, requireHttps } from "./middleware/transport-rules.ts";
 import { missingRoute } from "./missing-route.ts";
@@ -19,6 +20,7 @@ import { streamRoutes } from "./routes/streams.ts";
 export const app = new OpenAPIHono<AppEnv>();
 
 app.use(requestFrame);
+app.use(countRequests);
 app.use(requireHttps);
 app.use(allowOrigins);
 
