@@ -1,0 +1,105 @@
+/**
+ * Owns who may submit what: the checks of DESIGN 6 after the key and the replay, in their order.
+ * Invariant: counts are derived from rows and stop at limit + 1; a refusal changes nothing.
+ */
+import { type Refusal, refusalOf } from "../protocol/errors.ts";
+import { ok, type Result, refuse } from "../protocol/result.ts";
+import type { Role, RoleName } from "../protocol/roles.ts";
+import { type Bucket, draw, tokensAt } from "./rate-limit.ts";
+
+/** Priorities above 0 overtake other accounts' jobs: only operators' own accounts may ask for them. */
+const PRIORITY_ROLE: RoleName = "internal";
+const QUEUE_FULL_RETRY_MS = 5_000;
+const CONCURRENCY_RETRY_MS = 5_000;
+
+export type Asked = { readonly jobs: number; readonly priorities: readonly number[] };
+/** Only asked as far as needed: each is a count over rows. */
+export type Standing = {
+  readonly tat: number;
+  /** Jobs of this UTC day that count, at most `limit` + 1. */
+  readonly today: (limit: number) => number;
+  /** Non-terminal jobs, at most `limit` + 1. */
+  readonly active: (limit: number) => number;
+  /** Backlog of the fullest pool asked for, as the queue reported it lately; null: unknown. */
+  readonly backlog: number | null;
+};
+export type AdmissionRules = {
+  readonly role: Role;
+  readonly role_name: RoleName;
+  readonly rate_limited: boolean;
+  readonly max_queued: number;
+};
+export type Admitted = { readonly tat: number };
+
+/** Names of the items of a request that a role may not ask for at all. */
+export function refusedShape(asked: Asked, rules: AdmissionRules): Refusal | null {
+  if (asked.jobs < 1) return refusalOf("VALIDATION_ERROR", "no job was given", { field: "jobs" });
+  if (asked.jobs > rules.role.batch)
+    return refusalOf("VALIDATION_ERROR", `this account may submit ${rules.role.batch} jobs at once`, {
+      field: "jobs",
+      limit: rules.role.batch,
+    });
+  if (rules.role_name !== PRIORITY_ROLE && asked.priorities.some((p) => p > 0))
+    return refusalOf("VALIDATION_ERROR", "this account may not raise the priority", { field: "priority", limit: 0 });
+  return null;
+}
+
+/** Bucket, daily quota, `max_active`, capacity: all jobs or none. */
+export function admit(asked: Asked, standing: Standing, rules: AdmissionRules, now: number): Result<Admitted, Refusal> {
+  const { role } = rules;
+  const bucket = bucketOf(rules);
+  const drawn = bucket ? draw(bucket, standing.tat, now, asked.jobs) : null;
+  if (bucket && drawn && !drawn.ok)
+    return refuse({
+      ...refusalOf("RATE_LIMIT_EXCEEDED", "too many jobs were submitted in the last minute", {
+        limit: bucket.per_minute,
+      }),
+      retry_after_ms: drawn.retry_after_ms,
+      limit: bucket.per_minute,
+    });
+  if (role.daily !== null && standing.today(role.daily) + asked.jobs > role.daily)
+    return refuse({
+      ...refusalOf("QUOTA_EXCEEDED", "the daily number of jobs is used up", { limit: role.daily }),
+      retry_after_ms: nextUtcDay(now) - now,
+      limit: role.daily,
+    });
+  if (standing.active(role.max_active) + asked.jobs > role.max_active)
+    return refuse({
+      ...refusalOf("CONCURRENCY_LIMIT", "too many of this account's jobs are not finished", { limit: role.max_active }),
+      retry_after_ms: CONCURRENCY_RETRY_MS,
+      limit: role.max_active,
+    });
+  if (standing.backlog !== null && standing.backlog >= rules.max_queued)
+    return refuse({
+      ...refusalOf("QUEUE_FULL", "the pool's queue is full", { limit: rules.max_queued }),
+      retry_after_ms: QUEUE_FULL_RETRY_MS,
+      limit: rules.max_queued,
+    });
+  return ok({ tat: drawn?.ok ? drawn.tat : standing.tat });
+}
+
+/** The rate headers' content: how the submit bucket stands. */
+export function rateOf(rules: AdmissionRules, tat: number, now: number) {
+  const bucket = bucketOf(rules);
+  if (!bucket) return { limit: null, remaining: null, reset_at_ms: now, policy: "" };
+  return {
+    limit: bucket.per_minute,
+    remaining: tokensAt(bucket, tat, now),
+    reset_at_ms: Math.ceil(Math.max(tat, now)),
+    policy: `"submit";q=${bucket.per_minute};w=60`,
+  };
+}
+
+function bucketOf(rules: AdmissionRules): Bucket | null {
+  const { submits_per_minute, submit_burst } = rules.role;
+  if (!rules.rate_limited || submits_per_minute === null) return null;
+  return { per_minute: submits_per_minute, burst: submit_burst ?? submits_per_minute };
+}
+
+const DAY_MS = 86_400_000;
+export function utcDay(now: number): number {
+  return Math.floor(now / DAY_MS) * DAY_MS;
+}
+export function nextUtcDay(now: number): number {
+  return utcDay(now) + DAY_MS;
+}

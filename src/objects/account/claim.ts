@@ -1,0 +1,119 @@
+/**
+ * Owns the verb claim: a compare-and-set that gives one agent the right to one attempt.
+ * Invariant: a job has at most one live lease; the same claim id gets the same attempt however often it asks.
+ */
+import { advance } from "../../domain/advance.ts";
+import { isEnded } from "../../domain/job-state.ts";
+import { type LiveJob, takesPlace } from "../../domain/live-job.ts";
+import { agentsThatLost } from "../../domain/retry-policy.ts";
+import { randomBase32 } from "../../platform/hash.ts";
+import type { ClaimRefusal } from "../../protocol/agent-api.ts";
+import { ok, type Result, refuse } from "../../protocol/result.ts";
+import type { AccountTables } from "../../storage/account/database.ts";
+import type { ClaimCommand, ClaimGrant } from "../contract.ts";
+import { commit, type Effects, noEffects, settle } from "./commit.ts";
+import { type AccountContext, leaseTimesOf } from "./context.ts";
+import { count } from "./counters.ts";
+import { roleOf } from "./identity.ts";
+import { freshPoolStatus } from "./pool-status.ts";
+
+/** Silence of ComfyUI after which an agent takes it for hung. */
+const NO_PROGRESS_MS = 300_000;
+const MAX_FILES = 1_000;
+const MAX_BYTES = 5_368_709_120;
+const NONCE_LENGTH = 20;
+
+export async function claim(ctx: AccountContext, command: ClaimCommand): Promise<Result<ClaimGrant, ClaimRefusal>> {
+  const tables = ctx.database.toRead();
+  const result = tables ? await claimFrom(ctx, tables, command) : refuse<ClaimRefusal>("gone");
+  count(`comfy_edge_claims_total{outcome="${result.ok ? "granted" : result.refusal}"}`);
+  return result;
+}
+
+async function claimFrom(
+  ctx: AccountContext,
+  tables: AccountTables,
+  command: ClaimCommand,
+): Promise<Result<ClaimGrant, ClaimRefusal>> {
+  const lost = hasLost(tables.live.get(command.job), command);
+  const othersLive = lost && ((await freshPoolStatus(ctx, command.agent.pool))?.agents.online ?? 1) > 1;
+  const effects = noEffects();
+  const result = ctx.database.transact(() => claimIn(ctx, tables, command, othersLive, effects));
+  settle(ctx, effects);
+  return result;
+}
+
+function claimIn(
+  ctx: AccountContext,
+  tables: AccountTables,
+  command: ClaimCommand,
+  othersLive: boolean,
+  effects: Effects,
+): Result<ClaimGrant, ClaimRefusal> {
+  const job = tables.live.get(command.job);
+  if (!job || isEnded(job.status)) return refuse("gone");
+  if (job.pool !== command.agent.pool) return refuse("wrong_pool");
+  if (job.lease) {
+    const again = job.lease.claim_id === command.claim_id && job.lease.agent === command.agent.agent;
+    return again && job.attempt === command.attempt && job.status !== "canceling"
+      ? ok(grantOf(ctx, tables, job))
+      : refuse("already_claimed");
+  }
+  if (command.attempt !== job.attempt + 1) return refuse("gone");
+  const now = ctx.now();
+  const refusal = notNow(ctx, tables, job, command, othersLive, now);
+  if (refusal) return refuse(refusal);
+  const { claim_id, slot, ahead } = command;
+  const grant = { nonce: randomBase32(NONCE_LENGTH), claim_id, agent: command.agent.agent, slot };
+  const advanced = advance(
+    job,
+    { name: ahead ? "claim_ahead" : "claim", grant },
+    { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) },
+  );
+  if (advanced.kind === "none") return refuse("gone");
+  commit(ctx, tables, job, advanced, effects);
+  return ok(grantOf(ctx, tables, advanced.job));
+}
+
+/** Why a job that nobody holds may not go to this agent now. */
+function notNow(
+  ctx: AccountContext,
+  tables: AccountTables,
+  job: LiveJob,
+  command: ClaimCommand,
+  othersLive: boolean,
+  now: number,
+): ClaimRefusal | null {
+  const noted = job.memo.notes.some((n) => n.agent === command.agent.agent && n.until > now);
+  if (noted || (othersLive && hasLost(job, command))) return "not_for_you";
+  if (job.not_before !== null && job.not_before > now) return "not_yet";
+  const { max_running } = roleOf(ctx.settings, tables.profile.get());
+  const places = tables.live.countPlaces(max_running + 1) - (takesPlace(job) ? 1 : 0);
+  return places < max_running ? null : "not_yet";
+}
+
+function hasLost(job: LiveJob | null, command: ClaimCommand): boolean {
+  return job !== null && agentsThatLost(job.memo.attempts).includes(command.agent.agent);
+}
+
+function grantOf(ctx: AccountContext, tables: AccountTables, job: LiveJob): ClaimGrant {
+  const stored = tables.jobs.get(job.job);
+  const payload = tables.jobs.payloadOf(job.job);
+  const workflow = payload === null ? null : tables.payloads.get(payload);
+  if (!stored || workflow === null || !job.lease) throw new Error("a live job has no workflow");
+  return {
+    nonce: job.lease.nonce,
+    attempt: job.attempt,
+    lease_expires_in_ms: Math.max(0, job.lease.until - ctx.now()),
+    renew_every_ms: ctx.settings.RENEW_MS,
+    workflow_text: workflow,
+    workflow_hash: stored.order.workflow_hash,
+    inputs: [...stored.order.inputs],
+    run_ms: job.run_timeout_ms,
+    no_progress_ms: Math.min(NO_PROGRESS_MS, job.run_timeout_ms),
+    keep_metadata: false,
+    max_files: MAX_FILES,
+    max_bytes: MAX_BYTES,
+    traceparent: stored.order.traceparent,
+  };
+}

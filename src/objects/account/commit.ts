@@ -1,0 +1,126 @@
+/**
+ * Owns how a decision becomes rows, and what is owed to others once those rows are committed.
+ * Invariant: called inside one synchronous transaction; what it collects is sent only after that transaction held.
+ */
+import type { Advanced } from "../../domain/advance.ts";
+import { endedJob, recordOf } from "../../domain/job-record.ts";
+import { isEnded } from "../../domain/job-state.ts";
+import { dueOf, type LiveJob } from "../../domain/live-job.ts";
+import { ringWaitMs } from "../../domain/wake.ts";
+import { attemptPrefix } from "../../protocol/bucket-keys.ts";
+import type { JobId } from "../../protocol/ids.ts";
+import type { JobRecord } from "../../protocol/job.ts";
+import type { Role } from "../../protocol/roles.ts";
+import type { AccountTables } from "../../storage/account/database.ts";
+import type { AccountContext } from "./context.ts";
+import { count } from "./counters.ts";
+import type { Ringing } from "./hints.ts";
+import { roleOf } from "./identity.ts";
+
+export type Moved = Extract<Advanced, { kind: "moved" }>;
+
+/** Owed after the commit. */
+export type Effects = {
+  readonly ring: Ringing[];
+  readonly publish: JobRecord[];
+  readonly tell: { job: JobId; attempt: number }[];
+  readonly withdraw: LiveJob[];
+  /** The earliest time the clock is needed for anything written. */
+  due: number | null;
+};
+
+export function noEffects(): Effects {
+  return { ring: [], publish: [], tell: [], withdraw: [], due: null };
+}
+
+/** Objects of a refused attempt are deleted so long after it: no upload URL of it lives longer. */
+export const DISCARD_AFTER_MS = 3_600_000;
+/** Held jobs rung in one go at most; the next sweep or ending rings more. */
+const DISPATCH_LIMIT = 100;
+
+/** Writes what `advance` made of `was`, with everything that belongs into the same transaction. */
+export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob, moved: Moved, effects: Effects): void {
+  const { job, ending, ended } = moved;
+  // What is remembered of an ended job lies in its lasting row.
+  const kept = ending
+    ? { ...job, memo: { attempts: [], events: [], notes: [], logs: [] }, progress_detail: null }
+    : job;
+  tables.live.replace(was, kept);
+  wantBy(effects, dueOf(kept));
+  if (moved.tell_agent) effects.tell.push({ job: job.job, attempt: was.attempt });
+  if (!moved.transition) return;
+  count(`comfy_edge_job_transitions_total{to="${job.status}"}`);
+  const before = tables.jobs.get(job.job);
+  if (!before) throw new Error("a live job has no lasting row");
+  const stored = ending ? endedJob(before, job, ending) : before;
+  if (ending) tables.jobs.end(stored);
+  if (ended && moved.discard) {
+    const prefix = attemptPrefix(stored.order.retention_days, ctx.account, job.job, ended.attempt, ended.nonce);
+    const now = ctx.now();
+    const id = `delete:${prefix}`;
+    const due_at = now + DISCARD_AFTER_MS;
+    tables.outbox.put({ id, kind: "delete_objects", body: { prefix }, due_at, tries: 0, created_at: now });
+    wantBy(effects, due_at);
+  }
+  if (was.status === "queued" && was.ring_at !== null && isEnded(job.status)) effects.withdraw.push(was);
+  const { url_ttl_s } = roleInForce(ctx, tables);
+  effects.publish.push(recordOf({ account: ctx.account, stored, live: job, waiting: null, url_ttl_s }));
+}
+
+/** Rings held jobs while places are free: higher priority first, then the older. */
+export function dispatch(ctx: AccountContext, tables: AccountTables, now: number, effects: Effects): void {
+  const { max_running } = roleInForce(ctx, tables);
+  const room = Math.min(max_running - tables.live.countPlaces(max_running), DISPATCH_LIMIT);
+  if (room <= 0) return;
+  for (const job of tables.live.held(now, room)) ringJob(ctx, tables, job, now, max_running, effects);
+}
+
+/** Writes that the job's doorbell goes out now, and when it goes out again. */
+export function ringJob(
+  ctx: AccountContext,
+  tables: AccountTables,
+  job: LiveJob,
+  now: number,
+  weight: number,
+  effects: Effects,
+): void {
+  const rung = rungJob(job, now, ctx.random());
+  tables.live.replace(job, rung);
+  wantBy(effects, dueOf(rung));
+  effects.ring.push({ job: rung, weight });
+}
+
+export function rungJob(job: LiveJob, now: number, random: number): LiveJob {
+  const rings = job.rings + 1;
+  return { ...job, rings, ring_at: now + ringWaitMs(rings, random), not_before: null };
+}
+
+export function wantBy(effects: Effects, due: number | null): void {
+  if (due !== null) effects.due = effects.due === null ? due : Math.min(effects.due, due);
+}
+
+/** Sends what is owed. Nothing here is waited for: the answer does not depend on it. */
+export function settle(ctx: AccountContext, effects: Effects): void {
+  ctx.alarms.wantBy(effects.due, ctx.now());
+  for (const ringing of effects.ring) ctx.hints.ring(ringing);
+  for (const job of effects.withdraw) ctx.hints.withdraw(job);
+  for (const { job, attempt } of effects.tell) ctx.hints.tellAgent(job, attempt);
+  for (const record of effects.publish) ctx.background(publish(ctx, record));
+}
+
+/** Tells the viewers. An end stays on record as untold until this was taken. */
+export async function publish(ctx: AccountContext, record: JobRecord): Promise<void> {
+  const taken = await ctx.hints.publish(record);
+  if (!taken) return;
+  const tables = ctx.database.toRead();
+  if (!tables) return;
+  ctx.database.transact(() => {
+    const live = tables.live.get(record.job);
+    if (live && isEnded(live.status) && live.revision === record.revision) tables.live.remove(record.job);
+  });
+}
+
+function roleInForce(ctx: AccountContext, tables: AccountTables): Role & { url_ttl_s: number } {
+  const role = roleOf(ctx.settings, tables.profile.get());
+  return { ...role, url_ttl_s: role.signed_url_s };
+}

@@ -1,0 +1,50 @@
+/**
+ * Owns who is asking: the decision on a presented key, and the role in force.
+ * Invariant: every refusal of a key looks the same; a tenant's object answers for its own tenant alone.
+ */
+
+import type { Settings } from "../../platform/env.ts";
+import { equalInConstantTime } from "../../platform/hash.ts";
+import { type Refusal, refusalOf } from "../../protocol/errors.ts";
+import { ok, type Result, refuse } from "../../protocol/result.ts";
+import { type Role, type RoleName, roleNameSchema } from "../../protocol/roles.ts";
+import type { AccountTables } from "../../storage/account/database.ts";
+import type { StoredKey } from "../../storage/account/keys.ts";
+import type { StoredProfile } from "../../storage/account/profile.ts";
+import type { Auth, KeyProof } from "../contract.ts";
+
+export type Who = { readonly keyid: string; readonly profile: StoredProfile; readonly key: StoredKey | null };
+
+export const UNAUTHORIZED: Refusal = refusalOf("UNAUTHORIZED", "the API key is not valid");
+export const NOT_FOUND: Refusal = refusalOf("NOT_FOUND", "not found");
+
+/** Whether the object knows this caller. `tables` null: nothing was ever written here. */
+export function identify(tables: AccountTables | null, auth: Auth, now: number): Result<Who, Refusal> {
+  const profile = tables?.profile.get() ?? null;
+  if (auth.by === "key") {
+    if (!tables || !profile) return refuse(UNAUTHORIZED);
+    const key = validKey(tables, auth.proof, now);
+    return key ? ok({ keyid: key.keyid, profile, key }) : refuse(UNAUTHORIZED);
+  }
+  if (!profile) return refuse(NOT_FOUND);
+  if (auth.by === "parent" && profile.parent !== auth.parent) return refuse(UNAUTHORIZED);
+  return ok({ keyid: auth.keyid, profile, key: null });
+}
+
+/** The stored key when kind and secret are its own and it is neither revoked nor expired. */
+export function validKey(tables: AccountTables, proof: KeyProof, now: number): StoredKey | null {
+  const key = tables.keys.get(proof.keyid);
+  if (!key || key.kind !== proof.kind || !equalInConstantTime(key.secret_sha256, proof.secret_sha256)) return null;
+  if (key.revoked_at !== null || (key.expires_at !== null && key.expires_at <= now)) return null;
+  return key;
+}
+
+export function roleNameOf(profile: StoredProfile | null): RoleName {
+  const name = roleNameSchema.safeParse(profile?.role);
+  if (!name.success) throw new Error("an account has an unknown role");
+  return name.data;
+}
+
+export function roleOf(settings: Settings, profile: StoredProfile | null): Role {
+  return settings.ROLES[roleNameOf(profile)];
+}

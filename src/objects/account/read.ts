@@ -1,0 +1,120 @@
+/**
+ * Owns every read: one job, a list, a job's transitions, usage, the snapshot for the progress object.
+ * Invariant: a read writes no row; where nothing was ever written it creates nothing and answers not found.
+ */
+import { nextUtcDay, utcDay } from "../../domain/admission.ts";
+import { eventsOf, recordOf } from "../../domain/job-record.ts";
+import { isEnded } from "../../domain/job-state.ts";
+import { waitingOf } from "../../domain/waiting.ts";
+import type { Refusal } from "../../protocol/errors.ts";
+import type { JobId } from "../../protocol/ids.ts";
+import type { JobEvent, JobRecord } from "../../protocol/job.ts";
+import { ok, type Result, refuse } from "../../protocol/result.ts";
+import type { AccountTables } from "../../storage/account/database.ts";
+import { firstIdAt } from "../../storage/account/jobs.ts";
+import type { Auth, ListPage, ListQuery, PoolStatus, Snapshot, Usage } from "../contract.ts";
+import type { AccountContext } from "./context.ts";
+import { identify, NOT_FOUND, roleOf } from "./identity.ts";
+import { freshPoolStatus } from "./pool-status.ts";
+
+const MAX_TOTAL = 10_000;
+const USAGE_DAYS = 31;
+const DAY_MS = 86_400_000;
+
+export async function getJob(ctx: AccountContext, auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>> {
+  const tables = ctx.database.toRead();
+  const who = identify(tables, auth, ctx.now());
+  if (!who.ok) return who;
+  const live = tables?.live.get(job);
+  // Only a job that waits for an agent needs to know how its pool is. What follows reads the rows again.
+  const pool = live?.status === "queued" && live.ring_at !== null ? await freshPoolStatus(ctx, live.pool) : undefined;
+  const record = tables && readRecord(ctx, tables, job, pool);
+  return record ? ok(record) : refuse(NOT_FOUND);
+}
+
+/** `pool` undefined: not asked. */
+function readRecord(
+  ctx: AccountContext,
+  tables: AccountTables,
+  job: JobId,
+  pool: PoolStatus | null | undefined,
+): JobRecord | null {
+  const stored = tables.jobs.get(job);
+  if (!stored) return null;
+  const live = tables.live.get(job);
+  const role = roleOf(ctx.settings, tables.profile.get());
+  const waiting =
+    live && !isEnded(live.status)
+      ? waitingOf(live, { now: ctx.now(), pool: pool ?? null, before: () => tables.live.countBefore(live) })
+      : null;
+  return recordOf({ account: ctx.account, stored, live, waiting, url_ttl_s: role.signed_url_s });
+}
+
+export function listJobs(ctx: AccountContext, auth: Auth, query: ListQuery): Result<ListPage, Refusal> {
+  const tables = ctx.database.toRead();
+  const who = identify(tables, auth, ctx.now());
+  // A tenant that never submitted has no jobs: an empty list, not an unknown account.
+  if (!who.ok) return !tables && auth.by === "parent" ? ok({ records: [], total: 0, next_cursor: null }) : who;
+  if (!tables) return refuse(NOT_FOUND);
+  const url_ttl_s = roleOf(ctx.settings, who.value.profile).signed_url_s;
+  const page = { cursor: query.cursor, limit: query.limit + 1, offset: query.offset };
+  const found = tables.jobs.list(query, page);
+  const records = found
+    .slice(0, query.limit)
+    .map(({ stored, live }) => recordOf({ account: ctx.account, stored, live, waiting: null, url_ttl_s }));
+  const more = found.length > query.limit;
+  return ok({
+    records,
+    total: tables.jobs.count(query, MAX_TOTAL),
+    next_cursor: more ? (records.at(-1)?.job ?? null) : null,
+  });
+}
+
+export function listEvents(
+  ctx: AccountContext,
+  auth: Auth,
+  job: JobId,
+  afterRevision: number,
+): Result<JobEvent[], Refusal> {
+  const tables = ctx.database.toRead();
+  const who = identify(tables, auth, ctx.now());
+  if (!who.ok) return who;
+  const stored = tables?.jobs.get(job);
+  if (!tables || !stored) return refuse(NOT_FOUND);
+  return ok(eventsOf(stored, tables.live.get(job)).filter((e) => e.revision > afterRevision));
+}
+
+export function usage(ctx: AccountContext, auth: Auth): Result<Usage, Refusal> {
+  const tables = ctx.database.toRead();
+  const now = ctx.now();
+  const who = identify(tables, auth, now);
+  if (!who.ok) return who;
+  if (!tables) return refuse(NOT_FOUND);
+  const role = roleOf(ctx.settings, who.value.profile);
+  const today = tables.jobs.countCharged(firstIdAt(utcDay(now)), Number.MAX_SAFE_INTEGER);
+  const days = tables.jobs.byDay(firstIdAt(utcDay(now) - (USAGE_DAYS - 1) * DAY_MS));
+  return ok({
+    role: who.value.profile.role,
+    region: who.value.profile.region,
+    limits: { daily: role.daily, max_active: role.max_active, max_running: role.max_running },
+    today: {
+      jobs: today,
+      remaining: role.daily === null ? null : Math.max(0, role.daily - today),
+      resets_at_ms: nextUtcDay(now),
+    },
+    active: tables.live.countActive(role.max_active + 1),
+    running: tables.live.countRunning(),
+    gpu_seconds: days.reduce((sum, d) => sum + d.gpu_ms, 0) / 1000,
+    by_day: days.map(({ gpu_ms, ...day }) => ({ ...day, gpu_seconds: gpu_ms / 1000 })),
+  });
+}
+
+/** What a progress object needs after a start with empty memory; null where there is no such job. */
+export function snapshot(ctx: AccountContext, job: JobId): Snapshot | null {
+  const tables = ctx.database.toRead();
+  const record = tables && readRecord(ctx, tables, job, undefined);
+  if (!record) return null;
+  const live = tables.live.get(job);
+  const lease = live?.lease && !isEnded(live.status) ? { attempt: live.attempt, nonce: live.lease.nonce } : null;
+  return { record: { ...record, waiting: null }, lease };
+}

@@ -1,0 +1,285 @@
+/**
+ * Owns the verb submit: key, replay, bucket, quota, `max_active`, capacity, rows: one transaction.
+ * Invariant: all jobs of a command are admitted or none; a refusal leaves no trace; a replay takes nothing.
+ */
+
+import { type AdmissionRules, type Asked, admit, rateOf, refusedShape, utcDay } from "../../domain/admission.ts";
+import { type JobOrder, recordOf, type StoredJob } from "../../domain/job-record.ts";
+import { dueOf, type LiveJob } from "../../domain/live-job.ts";
+import { MAX_ATTEMPTS } from "../../domain/retry-policy.ts";
+import { queueDeadline } from "../../domain/wake.ts";
+import { poolConfig } from "../../platform/env.ts";
+import { sha256Hex } from "../../platform/hash.ts";
+import { reportedBacklog } from "../../platform/queue-messages.ts";
+import { type Refusal, refusalOf } from "../../protocol/errors.ts";
+import { type JobId, jobIdFrom, type PoolName, poolNameSchema } from "../../protocol/ids.ts";
+import { ok, type Result, refuse } from "../../protocol/result.ts";
+import type { AccountTables } from "../../storage/account/database.ts";
+import { firstIdAt } from "../../storage/account/jobs.ts";
+import type { Auth, NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
+import { type Effects, noEffects, rungJob, settle, wantBy } from "./commit.ts";
+import type { AccountContext } from "./context.ts";
+import { count } from "./counters.ts";
+import { identify, roleNameOf, roleOf, UNAUTHORIZED, type Who } from "./identity.ts";
+
+const IDEMPOTENCY_MS = 86_400_000;
+/** A key's last use is written at most this often, with a submit. */
+const LAST_USED_MS = 3_600_000;
+
+export function submit(ctx: AccountContext, command: SubmitCommand): Result<SubmitDone, RefusedWithRate> {
+  const tables = tablesFor(ctx, command.auth);
+  if (!tables) return refuse(UNAUTHORIZED);
+  const effects = noEffects();
+  const now = ctx.now();
+  const result = ctx.database.transact(() => submitIn(ctx, tables, command, now, effects));
+  if (!result.ok) count(`comfy_edge_submits_refused_total{code="${result.refusal.code}"}`);
+  else if (result.value.replayed) count("comfy_edge_submits_replayed_total");
+  else {
+    count("comfy_edge_jobs_submitted_total", result.value.records.length);
+    // A claim comes within milliseconds and its first lease is judged then: one alarm serves both.
+    if (effects.ring.length > 0) wantBy(effects, now + ctx.settings.FIRST_LEASE_MS);
+  }
+  settle(ctx, effects);
+  return result;
+}
+
+/** A tenant's account is made by its first submit; any other must exist. */
+function tablesFor(ctx: AccountContext, auth: Auth): AccountTables | null {
+  return auth.by === "parent" ? ctx.database.toWrite() : ctx.database.toRead();
+}
+
+function submitIn(
+  ctx: AccountContext,
+  tables: AccountTables,
+  command: SubmitCommand,
+  now: number,
+  effects: Effects,
+): Result<SubmitDone, RefusedWithRate> {
+  const { auth } = command;
+  const known = identify(tables, auth, now);
+  const who =
+    !known.ok && auth.by === "parent" && tables.profile.get() === null ? ok(newTenant(ctx, auth, now)) : known;
+  if (!who.ok) return who;
+  const profile = who.value.profile;
+  const rules: AdmissionRules = {
+    role: roleOf(ctx.settings, profile),
+    role_name: roleNameOf(profile),
+    rate_limited: ctx.settings.RATE_LIMIT_ENABLED,
+    max_queued: ctx.settings.MAX_QUEUED,
+  };
+  const newest = tables.jobs.newest();
+  const tat = newest?.tat ?? 0;
+  const replay = replayOf(ctx, tables, command, now, rules.role.signed_url_s);
+  if (replay) return replay.ok ? ok({ ...replay.value, rate: rateOf(rules, tat, now) }) : replay;
+  if (!ctx.settings.JOBS_ENABLED)
+    return refuse({ ...refusalOf("FEATURE_DISABLED", "submitting jobs is switched off"), retry_after_ms: 60_000 });
+  const pools = poolsOf(ctx, command.jobs, profile.default_pool);
+  if (!pools.ok) return pools;
+  const asked: Asked = { jobs: command.jobs.length, priorities: command.jobs.map((j) => j.priority) };
+  const shape = refusedShape(asked, rules);
+  if (shape) return refuse(shape);
+  const standing = {
+    tat,
+    today: (limit: number) => tables.jobs.countCharged(firstIdAt(utcDay(now)), limit + 1),
+    active: (limit: number) => tables.live.countActive(limit + 1),
+    backlog: fullest(pools.value, now),
+  };
+  const admitted = admit(asked, standing, rules, now);
+  if (!admitted.ok) return refuse({ ...admitted.refusal, rate: rateOf(rules, tat, now) });
+  if (!known.ok) tables.profile.put(profile);
+  touchKey(tables, who.value, now);
+  const admission = { now, tat: admitted.value.tat, newest: newest?.job ?? null, who: who.value, rules };
+  const records = command.jobs.map((job, n) =>
+    insertJob(ctx, tables, command, job, pools.value[n] ?? defaultPool(profile.default_pool), admission, effects),
+  );
+  if (command.idempotency) {
+    const entry = { fingerprint: command.idempotency.fingerprint, jobs: records.map((r) => r.job) };
+    tables.idempotency.remember(replayKey(command.route, command.idempotency.key), entry, now + IDEMPOTENCY_MS);
+  }
+  return ok({ records, replayed: false, rate: rateOf(rules, admitted.value.tat, now) });
+}
+
+type Admission = {
+  readonly now: number;
+  readonly tat: number;
+  readonly newest: JobId | null;
+  readonly who: Who;
+  readonly rules: AdmissionRules;
+};
+
+function insertJob(
+  ctx: AccountContext,
+  tables: AccountTables,
+  command: SubmitCommand,
+  asked: NewJob,
+  pool: PoolName,
+  admission: Admission,
+  effects: Effects,
+): SubmitDone["records"][number] {
+  const { now, tat, rules } = admission;
+  const order = orderOf(ctx, command, asked, pool, admission);
+  const stored: StoredJob = {
+    job: freshId(ctx, tables, admission),
+    state: "queued",
+    revision: 1,
+    queued_at: now,
+    started_at: null,
+    finished_at: null,
+    gpu_ms: 0,
+    tat,
+    order,
+    outcome: null,
+  };
+  const payload = sha256Hex(asked.workflow_text);
+  tables.payloads.keep(payload, asked.workflow_text);
+  if (!tables.jobs.insert(stored, payload)) throw new Error("a fresh job id was taken");
+  const waiting = newLive(stored, pool);
+  const free = tables.live.countPlaces(rules.role.max_running) < rules.role.max_running;
+  const live = free ? rungJob(waiting, now, ctx.random()) : waiting;
+  tables.live.insert(live);
+  wantBy(effects, dueOf(live));
+  if (free) effects.ring.push({ job: live, weight: rules.role.max_running });
+  return recordOf({ account: ctx.account, stored, live, waiting: null, url_ttl_s: rules.role.signed_url_s });
+}
+
+function newLive(stored: StoredJob, pool: PoolName): LiveJob {
+  const { order, queued_at } = stored;
+  const { max_attempts, run_timeout_ms, queue_timeout_ms } = order;
+  return {
+    job: stored.job,
+    status: "queued",
+    pool,
+    priority: order.priority,
+    revision: 1,
+    attempt: 0,
+    charged: 0,
+    max_attempts,
+    queued_at,
+    started_at: null,
+    run_timeout_ms,
+    queue_timeout_ms,
+    lease: null,
+    ring_at: null,
+    rings: 0,
+    dead_letters: 0,
+    not_before: null,
+    queue_deadline: queueDeadline({ queued_at, max_attempts, queue_timeout_ms, run_timeout_ms }, queued_at),
+    run_deadline: null,
+    cancel_deadline: null,
+    publish_at: null,
+    publishes: 0,
+    progress: 0,
+    progress_detail: null,
+    memo: {
+      attempts: [],
+      events: [{ revision: 1, ts: queued_at, from: null, to: "queued", attempt: 0, cause: "submit" }],
+      notes: [],
+      logs: [],
+    },
+  };
+}
+
+function orderOf(
+  ctx: AccountContext,
+  command: SubmitCommand,
+  asked: NewJob,
+  pool: PoolName,
+  admission: Admission,
+): JobOrder {
+  return {
+    source: asked.source,
+    params_text: asked.params_text,
+    template: asked.template,
+    workflow_hash: asked.workflow_hash,
+    seed: asked.seed,
+    pool,
+    priority: asked.priority,
+    user_id: asked.user_id,
+    submitted_by: admission.who.keyid,
+    metadata: asked.metadata,
+    webhook_url: asked.webhook_url,
+    inputs: asked.inputs,
+    request_id: command.request_id,
+    traceparent: command.traceparent,
+    max_attempts: MAX_ATTEMPTS,
+    run_timeout_ms: asked.run_timeout_ms ?? ctx.settings.RUN_TIMEOUT_MS,
+    queue_timeout_ms: asked.queue_timeout_ms ?? ctx.settings.QUEUE_TIMEOUT_MS,
+    retention_days: admission.rules.role.retention_days,
+  };
+}
+
+/** Ids never go back in time even if the clock does, so that the newest id is always the newest job. */
+function freshId(ctx: AccountContext, tables: AccountTables, admission: Admission): JobId {
+  const newestMs = admission.newest === null ? 0 : Number.parseInt(admission.newest.slice(2, 10), 16) * 1000;
+  for (let tries = 0; tries < 20; tries++) {
+    // After a few conflicts within one second the id borrows from the next.
+    const at = Math.max(admission.now, newestMs) + Math.floor(tries / 4) * 1000;
+    const id = jobIdFrom(at, Math.floor(ctx.random() * 65_536));
+    if (tables.jobs.get(id) === null) return id;
+  }
+  throw new Error("no fresh job id was found in twenty draws");
+}
+
+function replayOf(
+  ctx: AccountContext,
+  tables: AccountTables,
+  command: SubmitCommand,
+  now: number,
+  url_ttl_s: number,
+): Result<Omit<SubmitDone, "rate">, Refusal> | null {
+  if (!command.idempotency) return null;
+  const known = tables.idempotency.find(replayKey(command.route, command.idempotency.key), now);
+  if (!known) return null;
+  if (known.fingerprint !== command.idempotency.fingerprint)
+    return refuse(refusalOf("IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used with another request"));
+  const records = known.jobs.flatMap((job) => {
+    const stored = tables.jobs.get(job);
+    if (!stored) return [];
+    return [recordOf({ account: ctx.account, stored, live: tables.live.get(job), waiting: null, url_ttl_s })];
+  });
+  return ok({ records, replayed: true });
+}
+
+/** Hashed, so that a key of any length costs the same; the route is part of its scope. */
+function replayKey(route: SubmitCommand["route"], key: string): string {
+  return sha256Hex(`${route}\0${key}`);
+}
+
+function poolsOf(ctx: AccountContext, asked: readonly NewJob[], own: string): Result<PoolName[], Refusal> {
+  const pools: PoolName[] = [];
+  for (const job of asked) {
+    const pool = job.pool ?? defaultPool(own);
+    const config = poolConfig(ctx.settings, pool);
+    // A pool with an allow-list is open to the accounts whose own pool it is.
+    if (!config || (config.policy === "allowlist" && pool !== own))
+      return refuse(refusalOf("UNKNOWN_POOL", "there is no such pool", { field: "pool" }));
+    pools.push(pool);
+  }
+  return ok(pools);
+}
+
+function defaultPool(name: string): PoolName {
+  return poolNameSchema.parse(name);
+}
+
+function fullest(pools: readonly PoolName[], now: number): number | null {
+  const known = pools.map((pool) => reportedBacklog(pool, now)).filter((n): n is number => n !== null);
+  return known.length === 0 ? null : Math.max(...known);
+}
+
+function newTenant(ctx: AccountContext, auth: Extract<Auth, { by: "parent" }>, now: number): Who {
+  const profile = {
+    role: "tenant",
+    region: auth.region ?? ctx.settings.DEFAULT_REGION,
+    name: auth.user_id,
+    default_pool: "default",
+    parent: auth.parent,
+    created_at: now,
+  };
+  return { keyid: auth.keyid, profile, key: null };
+}
+
+function touchKey(tables: AccountTables, who: Who, now: number): void {
+  if (who.key && (who.key.last_used_at === null || now - who.key.last_used_at > LAST_USED_MS))
+    tables.keys.used(who.key.keyid, now);
+}

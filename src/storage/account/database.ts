@@ -1,0 +1,61 @@
+/**
+ * Owns the opening of an account's database: its tables and prepared statements, made once per start of the object.
+ * Invariant: opening to read never writes; where nothing was ever written there is nothing to open.
+ */
+import { type DrizzleSqliteDODatabase, drizzle } from "drizzle-orm/durable-sqlite";
+import { ACCOUNT_MIGRATIONS } from "../../../migrations/account/index.ts";
+import { migrate, versionOf } from "../migrator.ts";
+import { type IdempotencyTable, idempotencyTable } from "./idempotency.ts";
+import { type JobTable, jobTable } from "./jobs.ts";
+import { type KeyTable, keyTable } from "./keys.ts";
+import { type LiveTable, liveTable } from "./live.ts";
+import { type OutboxTable, outboxTable } from "./outbox.ts";
+import { type PayloadTable, payloadTable } from "./payloads.ts";
+import { type ProfileTable, profileTable } from "./profile.ts";
+
+export type AccountDb = DrizzleSqliteDODatabase;
+
+export type AccountTables = {
+  readonly profile: ProfileTable;
+  readonly keys: KeyTable;
+  readonly jobs: JobTable;
+  readonly live: LiveTable;
+  readonly payloads: PayloadTable;
+  readonly idempotency: IdempotencyTable;
+  readonly outbox: OutboxTable;
+};
+
+export type AccountDatabase = {
+  /** The tables, or null where nothing was ever written. */
+  toRead(): AccountTables | null;
+  /** The tables, made now if need be. */
+  toWrite(): AccountTables;
+  /**
+   * Runs `work` in one transaction that rolls back when it throws. Synchronous by type: an async function would
+   * commit what it wrote before its first await.
+   */
+  transact<T>(work: () => T extends Promise<unknown> ? never : T): T;
+};
+
+export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
+  let tables: AccountTables | null = null;
+  const open = (): AccountTables => {
+    migrate(storage, ACCOUNT_MIGRATIONS);
+    const db = drizzle(storage);
+    tables = {
+      profile: profileTable(db),
+      keys: keyTable(db),
+      jobs: jobTable(db),
+      live: liveTable(db),
+      payloads: payloadTable(db),
+      idempotency: idempotencyTable(db),
+      outbox: outboxTable(db),
+    };
+    return tables;
+  };
+  return {
+    toRead: () => tables ?? (versionOf(storage.sql) === null ? null : open()),
+    toWrite: () => tables ?? open(),
+    transact: (work) => storage.transactionSync(work),
+  };
+}

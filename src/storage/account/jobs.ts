@@ -1,0 +1,188 @@
+/**
+ * Owns the lasting row of every job: written when it is submitted and when it ends.
+ * Invariant: a terminal row is never written again; the state of a live job is read from its live row.
+ */
+import { and, desc, eq, inArray, type SQL, sql } from "drizzle-orm";
+import type { JobOrder, JobOutcome, StoredJob } from "../../domain/job-record.ts";
+import type { LiveJob } from "../../domain/live-job.ts";
+import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
+import type { JobState } from "../../protocol/states.ts";
+import type { AccountDb } from "./database.ts";
+import { liveJobOf } from "./live.ts";
+import { jobs, live } from "./schema.ts";
+import { fromOwnRow, slot, slots } from "./slots.ts";
+
+export type JobFilter = {
+  readonly status: readonly JobState[] | null;
+  readonly created_after_ms: number | null;
+  readonly created_before_ms: number | null;
+  readonly template: string | null;
+  readonly metadata: { readonly [name: string]: string };
+};
+export type JobPage = { readonly cursor: JobId | null; readonly limit: number; readonly offset: number };
+export type StoredPair = { readonly stored: StoredJob; readonly live: LiveJob | null };
+export type DayTotals = { date: string; jobs: number; succeeded: number; failed: number; gpu_ms: number };
+
+export type JobTable = {
+  get(job: JobId): StoredJob | null;
+  /** False when the id is taken. */
+  insert(job: StoredJob, payload: string): boolean;
+  /** Writes the end into a row that has none yet. */
+  end(job: StoredJob): void;
+  payloadOf(job: JobId): string | null;
+  /** The newest id and the submit bucket after the newest jobs; null where there is no job. */
+  newest(): { job: JobId; tat: number } | null;
+  /** Jobs since `fromId` that are live or have ever started, counting to at most `atMost`. */
+  countCharged(fromId: string, atMost: number): number;
+  list(filter: JobFilter, page: JobPage): StoredPair[];
+  /** Counts to at most `atMost`. */
+  count(filter: JobFilter, atMost: number): number;
+  /** By UTC day of submission, oldest first. */
+  byDay(fromId: string): DayTotals[];
+};
+
+export function jobTable(db: AccountDb): JobTable {
+  const get = db
+    .select()
+    .from(jobs)
+    .where(eq(jobs.job, slot("job")))
+    .prepare();
+  const insert = db.insert(jobs).values(slots(jobs)).onConflictDoNothing().returning({ job: jobs.job }).prepare();
+  const all = slots(jobs);
+  const end = db
+    .update(jobs)
+    .set({
+      state: all.state,
+      revision: all.revision,
+      started_at: all.started_at,
+      finished_at: all.finished_at,
+      gpu_ms: all.gpu_ms,
+      doc: all.doc,
+    })
+    .where(and(eq(jobs.job, slot("job")), eq(jobs.state, "queued")))
+    .returning({ job: jobs.job })
+    .prepare();
+  const payload = db
+    .select({ payload: jobs.payload })
+    .from(jobs)
+    .where(eq(jobs.job, slot("job")))
+    .prepare();
+  const newest = db.select({ job: jobs.job }).from(jobs).orderBy(desc(jobs.job)).limit(1).prepare();
+  const tat = db
+    .select({ tat: sql<number | null>`max(${jobs.tat})` })
+    .from(jobs)
+    .where(sql`${jobs.job} >= ${slot("from_id")}`)
+    .prepare();
+  const some = db
+    .select({ one: sql<number>`1` })
+    .from(jobs)
+    .where(sql`${jobs.job} >= ${slot("from_id")} AND (${jobs.state} = 'queued' OR ${jobs.started_at} IS NOT NULL)`)
+    .limit(sql.placeholder("at_most"));
+  const charged = db.select({ n: sql<number>`count(*)` }).from(some.as("some")).prepare();
+
+  return {
+    get: (job) => {
+      const row = get.get({ job });
+      return row ? storedJobOf(row) : null;
+    },
+    insert: (job, payloadHash) => insert.all({ ...rowOf(job), payload: payloadHash }).length === 1,
+    end: (job) => {
+      if (end.all(rowOf(job)).length !== 1) throw new Error("a job ended that had ended before");
+    },
+    payloadOf: (job) => payload.get({ job })?.payload ?? null,
+    newest: () => {
+      const row = newest.get();
+      if (!row) return null;
+      // Ids of one second are in random order: the bucket stands where the furthest of them left it.
+      return { job: jobIdSchema.parse(row.job), tat: tat.get({ from_id: row.job.slice(0, 10) })?.tat ?? 0 };
+    },
+    countCharged: (fromId, atMost) => charged.get({ from_id: fromId, at_most: atMost })?.n ?? 0,
+    list: (filter, page) =>
+      db
+        .select()
+        .from(jobs)
+        .leftJoin(live, eq(live.job, jobs.job))
+        .where(whereOf(filter, page.cursor))
+        .orderBy(desc(jobs.job))
+        .limit(page.limit)
+        .offset(page.offset)
+        .all()
+        .map((row) => ({ stored: storedJobOf(row.jobs), live: row.live ? liveJobOf(row.live) : null })),
+    count: (filter, atMost) => {
+      const base = db.select({ one: sql<number>`1` }).from(jobs).leftJoin(live, eq(live.job, jobs.job));
+      const found = base.where(whereOf(filter, null)).limit(atMost).as("found");
+      return db.select({ n: sql<number>`count(*)` }).from(found).get()?.n ?? 0;
+    },
+    byDay: (fromId) => {
+      const date = sql<string>`date(${jobs.queued_at} / 1000, 'unixepoch')`;
+      return db
+        .select({
+          date,
+          jobs: sql<number>`count(*)`,
+          succeeded: sql<number>`sum(${jobs.state} = 'succeeded')`,
+          failed: sql<number>`sum(${jobs.state} = 'failed')`,
+          gpu_ms: sql<number>`sum(${jobs.gpu_ms})`,
+        })
+        .from(jobs)
+        .where(sql`${jobs.job} >= ${fromId}`)
+        .groupBy(date)
+        .orderBy(date)
+        .all();
+    },
+  };
+}
+
+/** The smallest id of a job submitted at `ms` or later. */
+export function firstIdAt(ms: number): string {
+  return `j_${Math.max(0, Math.ceil(ms / 1000))
+    .toString(16)
+    .padStart(8, "0")}`;
+}
+
+const presentState = sql<string>`CASE ${live.status} WHEN 'preparing' THEN 'queued' ELSE coalesce(${live.status}, ${jobs.state}) END`;
+
+function whereOf(filter: JobFilter, cursor: JobId | null): SQL | undefined {
+  const metadata = Object.entries(filter.metadata).map(
+    ([name, value]) =>
+      sql`EXISTS (SELECT 1 FROM json_each(${jobs.doc}, '$.order.metadata') AS m WHERE m.key = ${name} AND m.value = ${value})`,
+  );
+  return and(
+    cursor === null ? undefined : sql`${jobs.job} < ${cursor}`,
+    filter.status === null ? undefined : inArray(presentState, [...filter.status]),
+    filter.created_after_ms === null ? undefined : sql`${jobs.queued_at} > ${filter.created_after_ms}`,
+    filter.created_before_ms === null ? undefined : sql`${jobs.queued_at} < ${filter.created_before_ms}`,
+    filter.template === null ? undefined : eq(jobs.template, filter.template),
+    ...metadata,
+  );
+}
+
+function storedJobOf(row: typeof jobs.$inferSelect): StoredJob {
+  const doc = fromOwnRow<{ order: JobOrder; outcome: JobOutcome | null }>(row.doc);
+  return {
+    job: jobIdSchema.parse(row.job),
+    state: row.state as JobState,
+    revision: row.revision,
+    queued_at: row.queued_at,
+    started_at: row.started_at,
+    finished_at: row.finished_at,
+    gpu_ms: row.gpu_ms,
+    tat: row.tat,
+    order: doc.order,
+    outcome: doc.outcome,
+  };
+}
+
+function rowOf(job: StoredJob): Omit<typeof jobs.$inferSelect, "payload"> {
+  return {
+    job: job.job,
+    state: job.state,
+    revision: job.revision,
+    queued_at: job.queued_at,
+    started_at: job.started_at,
+    finished_at: job.finished_at,
+    gpu_ms: job.gpu_ms,
+    tat: job.tat,
+    template: job.order.template?.id ?? null,
+    doc: JSON.stringify({ order: job.order, outcome: job.outcome }),
+  };
+}

@@ -1,0 +1,227 @@
+/**
+ * Owns the rows of the jobs that still have something to do.
+ * Invariant: a row is only replaced by a guarded update naming the revision, status, attempt and nonce it was read with.
+ */
+import { and, asc, desc, eq, isNotNull, isNull, lte, min, ne, or, sql } from "drizzle-orm";
+import type { Status } from "../../domain/job-state.ts";
+import { dueOf, type LiveJob, type LiveMemo } from "../../domain/live-job.ts";
+import { type JobId, jobIdSchema, poolNameSchema } from "../../protocol/ids.ts";
+import type { ProgressDetail } from "../../protocol/progress.ts";
+import type { AccountDb } from "./database.ts";
+import { live } from "./schema.ts";
+import { fromOwnRow, slot, slots } from "./slots.ts";
+
+type LiveRow = typeof live.$inferSelect;
+
+export type LiveTable = {
+  get(job: JobId): LiveJob | null;
+  insert(job: LiveJob): void;
+  /** Replaces the row as it was read; throws when it is no longer that row, which one transaction rules out. */
+  replace(was: LiveJob, now: LiveJob): void;
+  remove(job: JobId): void;
+  /** Non-terminal jobs, counting to at most `atMost`. */
+  countActive(atMost: number): number;
+  /** Jobs rung or leased, counting to at most `atMost`. */
+  countPlaces(atMost: number): number;
+  /** Queued jobs neither rung, leased nor in backoff, those first that are dispatched first. */
+  held(now: number, limit: number): LiveJob[];
+  /** Jobs that hold an agent and are shown as running. */
+  countRunning(): number;
+  /** Jobs with something due, the longest overdue first. Ids only: a row that cannot be read must not hide the others. */
+  due(now: number, limit: number): JobId[];
+  /** Pushes back a row that could not be handled. */
+  postpone(job: JobId, until: number): void;
+  nextDue(): number | null;
+  /** Queued jobs of this account that are dispatched before `job`. */
+  countBefore(job: LiveJob): number;
+};
+
+const isActive = sql`${live.status} IN ('queued', 'preparing', 'running', 'canceling')`;
+const hasPlace = or(isNotNull(live.nonce), and(eq(live.status, "queued"), isNotNull(live.ring_at)));
+
+export function liveTable(db: AccountDb): LiveTable {
+  const get = db
+    .select()
+    .from(live)
+    .where(eq(live.job, slot("job")))
+    .prepare();
+  const insert = db.insert(live).values(slots(live)).prepare();
+  const replace = db
+    .update(live)
+    .set(slots(live))
+    .where(
+      and(
+        eq(live.job, slot("job")),
+        eq(live.revision, slot("was_revision")),
+        eq(live.status, slot("was_status")),
+        eq(live.attempt, slot("was_attempt")),
+        sql`${live.nonce} IS ${slot("was_nonce")}`,
+      ),
+    )
+    .returning({ job: live.job })
+    .prepare();
+  const remove = db
+    .delete(live)
+    .where(eq(live.job, slot("job")))
+    .prepare();
+  const count = (where: ReturnType<typeof and>) => {
+    const some = db.select({ one: sql<number>`1` }).from(live).where(where).limit(sql.placeholder("at_most"));
+    return db.select({ n: sql<number>`count(*)` }).from(some.as("some")).prepare();
+  };
+  const active = count(isActive);
+  const places = count(hasPlace);
+  const heldWhere = and(
+    eq(live.status, "queued"),
+    isNull(live.ring_at),
+    or(isNull(live.not_before), lte(live.not_before, slot("now"))),
+  );
+  const held = db
+    .select()
+    .from(live)
+    .where(heldWhere)
+    .orderBy(desc(live.priority), asc(live.job))
+    .limit(sql.placeholder("at_most"))
+    .prepare();
+  const running = db
+    .select({ n: sql<number>`count(*)` })
+    .from(live)
+    .where(sql`${live.status} IN ('running', 'canceling')`)
+    .prepare();
+  const due = db
+    .select({ job: live.job })
+    .from(live)
+    .where(lte(live.due, slot("now")))
+    .orderBy(asc(live.due))
+    .limit(sql.placeholder("at_most"))
+    .prepare();
+  const postpone = db
+    .update(live)
+    .set({ due: slot("until") })
+    .where(eq(live.job, slot("job")))
+    .prepare();
+  const nextDue = db
+    .select({ due: min(live.due) })
+    .from(live)
+    .prepare();
+  const before = db
+    .select({ n: sql<number>`count(*)` })
+    .from(live)
+    .where(
+      and(
+        eq(live.status, "queued"),
+        ne(live.job, slot("job")),
+        sql`(${live.priority} > ${slot("priority")} OR (${live.priority} = ${slot("priority")} AND ${live.job} < ${slot("job")}))`,
+      ),
+    )
+    .prepare();
+
+  return {
+    get: (job) => read(get.get({ job })),
+    insert: (job) => insert.run(rowOf(job)),
+    replace: (was, now) => {
+      const guard = {
+        was_revision: was.revision,
+        was_status: was.status,
+        was_attempt: was.attempt,
+        was_nonce: was.lease?.nonce ?? null,
+      };
+      const changed = replace.all({ ...rowOf(now), ...guard });
+      if (changed.length !== 1) throw new Error("a live job changed between its read and its write");
+    },
+    remove: (job) => remove.run({ job }),
+    countActive: (atMost) => active.get({ at_most: atMost })?.n ?? 0,
+    countPlaces: (atMost) => places.get({ at_most: atMost })?.n ?? 0,
+    held: (now, limit) => held.all({ now, at_most: limit }).map(liveJobOf),
+    countRunning: () => running.get()?.n ?? 0,
+    due: (now, limit) => due.all({ now, at_most: limit }).map((row) => jobIdSchema.parse(row.job)),
+    postpone: (job, until) => postpone.run({ job, until }),
+    nextDue: () => nextDue.get()?.due ?? null,
+    countBefore: (job) => before.get({ job: job.job, priority: job.priority })?.n ?? 0,
+  };
+}
+
+function read(row: LiveRow | undefined): LiveJob | null {
+  return row ? liveJobOf(row) : null;
+}
+
+/** The row as a job. Its columns were written by `rowOf`, so the casts only undo it. */
+export function liveJobOf(row: LiveRow): LiveJob {
+  const { nonce, claim_id, agent, slot: agentSlot, lease_granted_at, lease_until } = row;
+  const leased =
+    nonce !== null && claim_id !== null && agent !== null && lease_granted_at !== null && lease_until !== null;
+  return {
+    job: jobIdSchema.parse(row.job),
+    status: row.status as Status,
+    pool: poolNameSchema.parse(row.pool),
+    priority: row.priority,
+    revision: row.revision,
+    attempt: row.attempt,
+    charged: row.charged,
+    max_attempts: row.max_attempts,
+    queued_at: row.queued_at,
+    started_at: row.started_at,
+    run_timeout_ms: row.run_timeout_ms,
+    queue_timeout_ms: row.queue_timeout_ms,
+    lease: leased
+      ? {
+          nonce,
+          claim_id,
+          agent,
+          slot: agentSlot ?? 0,
+          granted_at: lease_granted_at,
+          started_at: row.lease_started_at,
+          until: lease_until,
+        }
+      : null,
+    ring_at: row.ring_at,
+    rings: row.rings,
+    dead_letters: row.dead_letters,
+    not_before: row.not_before,
+    queue_deadline: row.queue_deadline,
+    run_deadline: row.run_deadline,
+    cancel_deadline: row.cancel_deadline,
+    publish_at: row.publish_at,
+    publishes: row.publishes,
+    progress: row.progress,
+    progress_detail: row.progress_detail === null ? null : fromOwnRow<ProgressDetail>(row.progress_detail),
+    memo: fromOwnRow<LiveMemo>(row.memo),
+  };
+}
+
+export function rowOf(job: LiveJob): LiveRow {
+  const { lease } = job;
+  return {
+    job: job.job,
+    status: job.status,
+    pool: job.pool,
+    priority: job.priority,
+    revision: job.revision,
+    attempt: job.attempt,
+    charged: job.charged,
+    max_attempts: job.max_attempts,
+    queued_at: job.queued_at,
+    started_at: job.started_at,
+    run_timeout_ms: job.run_timeout_ms,
+    queue_timeout_ms: job.queue_timeout_ms,
+    nonce: lease?.nonce ?? null,
+    claim_id: lease?.claim_id ?? null,
+    agent: lease?.agent ?? null,
+    slot: lease?.slot ?? null,
+    lease_granted_at: lease?.granted_at ?? null,
+    lease_started_at: lease?.started_at ?? null,
+    lease_until: lease?.until ?? null,
+    ring_at: job.ring_at,
+    rings: job.rings,
+    dead_letters: job.dead_letters,
+    not_before: job.not_before,
+    queue_deadline: job.queue_deadline,
+    run_deadline: job.run_deadline,
+    cancel_deadline: job.cancel_deadline,
+    publish_at: job.publish_at,
+    publishes: job.publishes,
+    due: dueOf(job),
+    progress: job.progress,
+    progress_detail: job.progress_detail === null ? null : JSON.stringify(job.progress_detail),
+    memo: JSON.stringify(job.memo),
+  };
+}

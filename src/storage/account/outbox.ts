@@ -1,0 +1,64 @@
+/**
+ * Owns the effects that must happen although the object may die: each a row until its far side acknowledged it.
+ * Invariant: a row goes only after its effect, so an effect may happen twice and is never lost.
+ */
+import { asc, eq, lte, min, sql } from "drizzle-orm";
+import type { AccountDb } from "./database.ts";
+import { outbox } from "./schema.ts";
+import { fromOwnRow, slot, slots } from "./slots.ts";
+
+/** `delete_objects`: the objects under a prefix, those of a refused attempt. */
+export type OutboxEntry = {
+  readonly id: string;
+  readonly due_at: number;
+  readonly tries: number;
+  readonly created_at: number;
+} & { readonly kind: "delete_objects"; readonly body: { readonly prefix: string } };
+
+export type OutboxTable = {
+  put(entry: OutboxEntry): void;
+  due(now: number, limit: number): OutboxEntry[];
+  /** Parks an entry until it is tried again. */
+  postpone(id: string, dueAt: number, tries: number): void;
+  remove(id: string): void;
+  nextDue(): number | null;
+};
+
+export function outboxTable(db: AccountDb): OutboxTable {
+  const put = db.insert(outbox).values(slots(outbox)).onConflictDoNothing().prepare();
+  const due = db
+    .select()
+    .from(outbox)
+    .where(lte(outbox.due_at, slot("now")))
+    .orderBy(asc(outbox.due_at))
+    .limit(sql.placeholder("at_most"))
+    .prepare();
+  const postpone = db
+    .update(outbox)
+    .set({ due_at: slot("due_at"), tries: slot("tries") })
+    .where(eq(outbox.id, slot("id")))
+    .prepare();
+  const remove = db
+    .delete(outbox)
+    .where(eq(outbox.id, slot("id")))
+    .prepare();
+  const nextDue = db
+    .select({ due: min(outbox.due_at) })
+    .from(outbox)
+    .prepare();
+  return {
+    put: (entry) => put.run({ ...entry, body: JSON.stringify(entry.body) }),
+    due: (now, limit) =>
+      due.all({ now, at_most: limit }).map((row) => ({
+        id: row.id,
+        kind: "delete_objects",
+        body: fromOwnRow<{ prefix: string }>(row.body),
+        due_at: row.due_at,
+        tries: row.tries,
+        created_at: row.created_at,
+      })),
+    postpone: (id, dueAt, tries) => postpone.run({ id, due_at: dueAt, tries }),
+    remove: (id) => remove.run({ id }),
+    nextDue: () => nextDue.get()?.due ?? null,
+  };
+}

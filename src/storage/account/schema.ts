@@ -1,0 +1,97 @@
+/**
+ * Owns the account's tables as drizzle knows them.
+ * Invariant: equal to what the migrations make, column for column (a test compares both).
+ */
+import { integer, real, sqliteTable, text } from "drizzle-orm/sqlite-core";
+
+export const account = sqliteTable("account", {
+  one: integer("one").primaryKey(),
+  role: text("role").notNull(),
+  region: text("region").notNull(),
+  name: text("name").notNull(),
+  default_pool: text("default_pool").notNull(),
+  parent: text("parent"),
+  bootstrapped: integer("bootstrapped").notNull(),
+  created_at: integer("created_at").notNull(),
+});
+
+export const keys = sqliteTable("keys", {
+  keyid: text("keyid").primaryKey(),
+  kind: text("kind").notNull(),
+  secret_sha256: text("secret_sha256").notNull(),
+  name: text("name").notNull(),
+  created_at: integer("created_at").notNull(),
+  expires_at: integer("expires_at"),
+  revoked_at: integer("revoked_at"),
+  last_used_at: integer("last_used_at"),
+});
+
+export const jobs = sqliteTable("jobs", {
+  job: text("job").primaryKey(),
+  state: text("state").notNull(),
+  revision: integer("revision").notNull(),
+  queued_at: integer("queued_at").notNull(),
+  started_at: integer("started_at"),
+  finished_at: integer("finished_at"),
+  gpu_ms: integer("gpu_ms").notNull(),
+  tat: real("tat").notNull(),
+  template: text("template"),
+  payload: text("payload").notNull(),
+  doc: text("doc").notNull(),
+});
+
+export const live = sqliteTable("live", {
+  job: text("job").primaryKey(),
+  status: text("status").notNull(),
+  pool: text("pool").notNull(),
+  priority: integer("priority").notNull(),
+  revision: integer("revision").notNull(),
+  attempt: integer("attempt").notNull(),
+  charged: integer("charged").notNull(),
+  max_attempts: integer("max_attempts").notNull(),
+  queued_at: integer("queued_at").notNull(),
+  started_at: integer("started_at"),
+  run_timeout_ms: integer("run_timeout_ms").notNull(),
+  queue_timeout_ms: integer("queue_timeout_ms").notNull(),
+  nonce: text("nonce"),
+  claim_id: text("claim_id"),
+  agent: text("agent"),
+  slot: integer("slot"),
+  lease_granted_at: integer("lease_granted_at"),
+  lease_started_at: integer("lease_started_at"),
+  lease_until: integer("lease_until"),
+  ring_at: integer("ring_at"),
+  rings: integer("rings").notNull(),
+  dead_letters: integer("dead_letters").notNull(),
+  not_before: integer("not_before"),
+  queue_deadline: integer("queue_deadline"),
+  run_deadline: integer("run_deadline"),
+  cancel_deadline: integer("cancel_deadline"),
+  publish_at: integer("publish_at"),
+  publishes: integer("publishes").notNull(),
+  due: integer("due"),
+  progress: real("progress").notNull(),
+  progress_detail: text("progress_detail"),
+  memo: text("memo").notNull(),
+});
+
+export const payloads = sqliteTable("payloads", {
+  sha256: text("sha256").primaryKey(),
+  text: text("text").notNull(),
+});
+
+export const idempotency = sqliteTable("idempotency", {
+  key: text("key").primaryKey(),
+  fingerprint: text("fingerprint").notNull(),
+  jobs: text("jobs").notNull(),
+  expires_at: integer("expires_at").notNull(),
+});
+
+export const outbox = sqliteTable("outbox", {
+  id: text("id").primaryKey(),
+  kind: text("kind").notNull(),
+  body: text("body").notNull(),
+  due_at: integer("due_at").notNull(),
+  tries: integer("tries").notNull(),
+  created_at: integer("created_at").notNull(),
+});

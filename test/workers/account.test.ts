@@ -1,0 +1,85 @@
+/**
+ * Owns the guarantees of the account object that need no fault: the path of a job, and who may do what with it.
+ */
+import { runDurableObjectAlarm } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { accountOf } from "../../src/objects/locate.ts";
+import type { LeaseFields } from "../../src/protocol/ids.ts";
+import {
+  bindings,
+  fileOf,
+  freshAccount,
+  METRICS,
+  newJob,
+  openAccount,
+  renewal,
+  seenAs,
+  type TestAccount,
+} from "./support/account.ts";
+
+async function completeWith(account: TestAccount, lease: LeaseFields) {
+  const granted = await account.stub().grantUploads(lease);
+  if (!granted.ok) return granted;
+  const files = [fileOf(granted.value.prefix, 0), fileOf(granted.value.prefix, 1)];
+  return account.stub().complete(lease, files, seenAs(files), METRICS);
+}
+
+describe("the path of a job", () => {
+  it("goes from submit over claim and renewals to a committed manifest", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    expect((await account.get(job)).status).toBe("queued");
+    const lease = await account.lease(job);
+    expect(await account.stub().renew(lease, renewal({ progress: 0.4 }))).toEqual({
+      answer: "continue",
+      lease_expires_in_ms: 60_000,
+    });
+    expect(await account.get(job)).toMatchObject({ status: "running", progress: 0.4, attempt: 1 });
+    expect(await completeWith(account, lease)).toEqual({ ok: true, value: { status: "succeeded" } });
+    const record = await account.get(job);
+    expect(record).toMatchObject({ status: "succeeded", progress: 1, revision: 3, error: null });
+    expect(record.artifacts.map((a) => a.filename)).toEqual(["image_0.png", "image_1.png"]);
+    expect(record.receipt).toMatchObject({ attempts: 1, attempts_charged: 1, gpu_seconds: 0.11 });
+  });
+
+  it("hands the workflow to the agent byte for byte", async () => {
+    const account = await openAccount();
+    const workflow_text = `{ "1": {"class_type":"K", "inputs":{"seed": 18446744073709551615 }} }`;
+    const job = await account.submitOne({ workflow_text });
+    const granted = await account.claim(job);
+    expect(granted.ok && granted.value.workflow_text).toBe(workflow_text);
+  });
+
+  it("runs its alarm without a live job", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    await account.stub().cancelJob(account.auth, job);
+    await runDurableObjectAlarm(bindings.ACCOUNT.get(bindings.ACCOUNT.idFromName(account.account)));
+    expect((await account.get(job)).status).toBe("canceled");
+  });
+
+  it("answers for an account that was never written as if it did not exist", async () => {
+    const nobody = accountOf(bindings, freshAccount());
+    const account = await openAccount();
+    const job = await account.submitOne();
+    expect(await nobody.getJob(account.auth, job)).toMatchObject({ ok: false, refusal: { code: "UNAUTHORIZED" } });
+    expect(await nobody.getJob({ by: "internal", keyid: "x" }, job)).toMatchObject({ refusal: { code: "NOT_FOUND" } });
+  });
+
+  it("makes a tenant's account with its first submit", async () => {
+    const parent = await openAccount();
+    const tenant = accountOf(bindings, freshAccount());
+    const auth = { by: "parent", parent: parent.account, keyid: parent.keyid, user_id: "bob", region: null } as const;
+    const command = {
+      auth,
+      route: "jobs",
+      idempotency: null,
+      jobs: [newJob()],
+      request_id: "r",
+      traceparent: null,
+    } as const;
+    const result = await tenant.submit({ ...command, jobs: [newJob()] });
+    expect(result).toMatchObject({ ok: true, value: { records: [{ status: "queued" }] } });
+    expect(await tenant.usage(auth)).toMatchObject({ ok: true, value: { role: "tenant", active: 1 } });
+  });
+});
