@@ -32,6 +32,8 @@ export const METRICS = {
     type: "counter",
     help: "Directory writes that failed after the object decided.",
   },
+  comfy_edge_offers_total: { type: "counter", help: "Offers to agents: sent, declined, unanswered for 1 s." },
+  comfy_edge_starts_total: { type: "counter", help: "Jobs agents took up, by what told them: offer or doorbell." },
   comfy_edge_metrics_dropped_total: { type: "counter", help: "Series not counted because a shard was full." },
 } as const satisfies { [name: string]: Metric };
 

@@ -3,57 +3,193 @@
  * Invariant: nothing here is needed for a job to run or end; without its list, work still flows through the queue.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Env } from "../../platform/env.ts";
+import { type Env, settingsOf } from "../../platform/env.ts";
+import { equalInConstantTime } from "../../platform/hash.ts";
+import { logLine } from "../../platform/log.ts";
+import { planFlush } from "../../platform/metrics.ts";
+import { type ControlUp, controlUpSchema } from "../../protocol/agent-api.ts";
+import { CLOSE } from "../../protocol/close-codes.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import { poolNameSchema } from "../../protocol/ids.ts";
-import { ok, type Result, refuse } from "../../protocol/result.ts";
-import type { AgentIdentity, AgentRow, KeyProof, NewAgent, Offer, PoolRpc, PoolStatus } from "../contract.ts";
+import { type PoolName, poolNameSchema } from "../../protocol/ids.ts";
+import { PING, PONG } from "../../protocol/progress.ts";
+import { assertNever, ok, type Result, refuse } from "../../protocol/result.ts";
+import { openPoolDatabase, type PoolDatabase } from "../../storage/pool/database.ts";
+import {
+  type AgentIdentity,
+  type AgentRow,
+  EDGE_HEADERS,
+  type KeyProof,
+  type NewAgent,
+  type Offer,
+  type PoolRpc,
+  type PoolStatus,
+} from "../contract.ts";
+import { METRICS_SHARDS, metricsOf } from "../locate.ts";
+import { controlIdentityOf } from "./attachment.ts";
+import { Dispatch } from "./dispatch.ts";
+import { closeQuietly, idOf, Presence, type Present, sendDown } from "./presence.ts";
+
+const UNAUTHORIZED = refusalOf("UNAUTHORIZED", "A valid agent token is required.");
+const UNKNOWN_AGENT = refusalOf("NOT_FOUND", "There is no agent of this name in the pool.");
+/** A hello may carry a whole capability; anything larger is not of the protocol. */
+const MAX_MESSAGE_CHARS = 8_388_608;
 
 export class PoolObject extends DurableObject<Env> implements PoolRpc {
-  readonly #agents = new Map<string, NewAgent & AgentRow>();
+  readonly #pool: PoolName;
+  readonly #database: PoolDatabase;
+  readonly #presence = new Presence();
+  readonly #dispatch: Dispatch;
+  readonly #loaded = new Map<string, ReadonlySet<string>>();
 
-  override async fetch(request: Request): Promise<Response> {
-    if (request.headers.get("Upgrade") !== "websocket") return new Response(null, { status: 426 });
-    const { 0: client, 1: server } = new WebSocketPair();
-    this.ctx.acceptWebSocket(server);
-    return new Response(null, { status: 101, webSocket: client });
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    settingsOf(env);
+    this.#pool = poolNameSchema.parse(ctx.id.name);
+    this.#database = openPoolDatabase(ctx.storage);
+    this.#dispatch = new Dispatch(this.#presence, (hash) => this.#loadedBy(hash));
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
+    this.#presence.recall(ctx.getWebSockets());
   }
+
+  // --- tokens ----------------------------------------------------------------------------------------------------------
 
   async verifyToken(proof: KeyProof): Promise<Result<AgentIdentity, Refusal>> {
-    for (const row of this.#agents.values())
-      if (row.keyid === proof.keyid && row.secret_sha256 === proof.secret_sha256 && row.revoked_at === null)
-        return ok({ agent: row.agent, name: row.name, pool: poolNameSchema.parse(this.ctx.id.name) });
-    return refuse(refusalOf("UNAUTHORIZED", "authentication failed"));
+    const row = this.#database.toRead()?.agents.byKeyId(proof.keyid);
+    if (!row || row.revoked_at !== null || !equalInConstantTime(row.secret_sha256, proof.secret_sha256))
+      return refuse(UNAUTHORIZED);
+    return ok({ agent: row.agent, name: row.name, pool: this.#pool });
   }
 
-  async createAgent(agent: NewAgent): Promise<AgentRow> {
-    const row = { agent: agent.agent, name: agent.name, created_at: Date.now(), revoked_at: null, online: false };
-    this.#agents.set(agent.agent, { ...agent, ...row });
-    return row;
+  async createAgent({ agent, name, keyid, secret_sha256 }: NewAgent): Promise<AgentRow> {
+    const { agents } = this.#database.toWrite();
+    const created_at = agents.get(agent)?.created_at ?? Date.now();
+    agents.put({ agent, name, keyid, secret_sha256, created_at });
+    return { agent, name, created_at, revoked_at: null, online: this.#presence.isOnline(agent) };
   }
 
   async listAgents(): Promise<AgentRow[]> {
-    return [...this.#agents.values()].map(({ agent, name, created_at, revoked_at, online }) => ({
+    const rows = this.#database.toRead()?.agents.all() ?? [];
+    return rows.map(({ agent, name, created_at, revoked_at }) => ({
       agent,
       name,
       created_at,
       revoked_at,
-      online,
+      online: this.#presence.isOnline(agent),
     }));
   }
 
   async revokeAgent(agent: string): Promise<Result<AgentRow, Refusal>> {
-    const row = this.#agents.get(agent);
-    if (!row) return refuse(refusalOf("NOT_FOUND", "no such agent"));
-    row.revoked_at ??= Date.now();
-    return ok({ agent, name: row.name, created_at: row.created_at, revoked_at: row.revoked_at, online: false });
+    const agents = this.#database.toRead()?.agents;
+    agents?.revoke(agent, Date.now());
+    const row = agents?.get(agent);
+    if (!row) return refuse(UNKNOWN_AGENT);
+    for (const gone of this.#presence.dismiss(agent, CLOSE.REVOKED, "token revoked")) this.#dispatch.gone(gone);
+    const { name, created_at, revoked_at } = row;
+    return ok({ agent, name, created_at, revoked_at, online: false });
   }
 
-  async offer(_offers: Offer[]): Promise<void> {}
+  // --- the ready list --------------------------------------------------------------------------------------------------
 
-  async withdraw(_refs: string[]): Promise<void> {}
+  async offer(offers: Offer[]): Promise<void> {
+    this.#dispatch.add(offers);
+    this.#planFlush();
+  }
+
+  async withdraw(refs: string[]): Promise<void> {
+    this.#dispatch.withdraw(refs);
+  }
 
   async status(): Promise<PoolStatus> {
-    return { agents: { online: 0, busy: 0 }, ready: 0, paused_until: null };
+    return { agents: this.#presence.counts(), ready: this.#dispatch.ready, paused_until: null };
+  }
+
+  // --- control sockets -------------------------------------------------------------------------------------------------
+
+  override async fetch(request: Request): Promise<Response> {
+    if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
+    const { agent } = controlIdentityOf(request.headers.get(EDGE_HEADERS.identity));
+    // The Worker remembers a yes for 30 s: a socket must not outlive a revocation it slipped past.
+    const row = this.#database.toRead()?.agents.get(agent.agent);
+    if (!row || row.revoked_at !== null) return new Response(null, { status: 401 });
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server);
+    this.#presence.add(server, { agent: agent.agent, name: row.name });
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const present = this.#presence.of(socket);
+    if (present === null) return;
+    if (typeof message !== "string" || message.length > MAX_MESSAGE_CHARS) {
+      closeQuietly(socket, CLOSE.TOO_BIG, "not of the protocol");
+      return;
+    }
+    const up = controlUpOf(message);
+    if (up === null) logLine("warn", "control_message_unknown", { agent: present.kept.agent, length: message.length });
+    else this.#take(present, up);
+    this.#planFlush();
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
+    closeQuietly(socket, code === 1005 || code === 1006 || code === 1015 ? 1000 : code, "");
+    this.#gone(socket);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    this.#gone(socket);
+  }
+
+  #gone(socket: WebSocket): void {
+    const gone = this.#presence.remove(socket);
+    if (gone !== null) this.#dispatch.gone(gone);
+  }
+
+  #take(present: Present, up: ControlUp): void {
+    const id = idOf(present.kept);
+    if (up.type === "hello") this.#greet(present, up);
+    else if (id === null) logLine("warn", "control_message_before_hello", { agent: present.kept.agent });
+    else if (up.type === "slot") this.#dispatch.changed(this.#presence.report(present, up, Date.now()), id);
+    else if (up.type === "declined") this.#dispatch.declined(up.ref, id);
+    else if (up.type === "known?") {
+      const refs = up.refs.filter((ref) => this.#dispatch.isTaken(ref));
+      sendDown(present.socket, { type: "taken", refs });
+    } else assertNever(up);
+  }
+
+  #greet(present: Present, hello: Extract<ControlUp, { type: "hello" }>): void {
+    const { capability_hash: hash, capability } = hello;
+    if (capability !== undefined) {
+      if (!this.#database.toWrite().capabilities.put(hash, capability, Date.now()))
+        logLine("warn", "capability_too_large", { agent: present.kept.agent });
+      this.#loaded.set(hash, new Set(capability.loaded_models));
+    } else if (!this.#database.toRead()?.capabilities.has(hash)) {
+      sendDown(present.socket, { type: "want_capability" });
+    }
+    const changes = this.#presence.greet(present, hello, Date.now());
+    const id = `${present.kept.agent}/${hello.instance}`;
+    for (const change of changes) this.#dispatch.changed(change, id);
+    this.#dispatch.run();
+  }
+
+  #loadedBy(hash: string): ReadonlySet<string> {
+    const known = this.#loaded.get(hash);
+    if (known) return known;
+    const loaded = new Set(this.#database.toRead()?.capabilities.get(hash)?.loaded_models ?? []);
+    this.#loaded.set(hash, loaded);
+    return loaded;
+  }
+
+  #planFlush(): void {
+    const now = Date.now();
+    planFlush(this.ctx, () => metricsOf(this.env, now % METRICS_SHARDS), now);
+  }
+}
+
+function controlUpOf(message: string): ControlUp | null {
+  try {
+    const parsed = controlUpSchema.safeParse(JSON.parse(message));
+    return parsed.success ? parsed.data : null;
+  } catch {
+    return null;
   }
 }

@@ -1,0 +1,45 @@
+/**
+ * Owns what a control socket carries through hibernation.
+ * Invariant: presence after a start with empty memory is exactly what the attachments say.
+ */
+import { z } from "zod";
+import { slotStateSchema } from "../../protocol/agent-api.ts";
+import { poolNameSchema } from "../../protocol/ids.ts";
+import type { ControlSocketIdentity } from "../contract.ts";
+
+const slotSchema = z.object({
+  slot: z.number().int(),
+  state: slotStateSchema,
+  /** Of the job it runs or prepares; null when it has none or did not say. */
+  ref: z.string().nullable(),
+  /** When it took that ref, ms UTC. */
+  since: z.number().int(),
+});
+export type Slot = z.infer<typeof slotSchema>;
+
+const controlSchema = z.object({
+  agent: z.string(),
+  name: z.string(),
+  /** Sockets of the pool in the order they came. */
+  order: z.number().int(),
+  /** Null until its hello. */
+  instance: z.string().nullable(),
+  version: z.string(),
+  capability_hash: z.string(),
+  slots: z.array(slotSchema).max(64),
+});
+export type ControlAttachment = z.infer<typeof controlSchema>;
+
+export function controlAttachmentOf(socket: WebSocket): ControlAttachment | null {
+  const parsed = controlSchema.safeParse(socket.deserializeAttachment());
+  return parsed.success ? parsed.data : null;
+}
+
+const identitySchema = z.object({
+  agent: z.object({ agent: z.string().min(1).max(64), name: z.string().max(128), pool: poolNameSchema }),
+});
+
+/** Throws when the Worker sent anything else: a bug of ours, since the header is stripped from clients. */
+export function controlIdentityOf(header: string | null): ControlSocketIdentity {
+  return identitySchema.parse(JSON.parse(header ?? "null"));
+}

@@ -1,0 +1,125 @@
+/**
+ * Owns how ready jobs reach idle agents: offers at once, the next agent after 1 s of silence.
+ * Invariant: everything here is a hint kept in memory; while the list is not empty a timer keeps the object awake, no longer.
+ */
+import type { Charge } from "../../domain/fair-turns.ts";
+import { ReadyList } from "../../domain/ready-list.ts";
+import { count } from "../../platform/metrics.ts";
+import { parseRef } from "../../protocol/ids.ts";
+import type { Offer } from "../contract.ts";
+import type { Gone, Presence, SlotChange } from "./presence.ts";
+
+/** The longest the object sleeps between two looks at a list that is not empty. */
+const LONGEST_WAIT_MS = 10_000;
+/** Refs remembered as sent, or as taken: enough for the 10 minutes a doorbell may lag behind. */
+const MAX_REMEMBERED = 5_000;
+
+export class Dispatch {
+  readonly #presence: Presence;
+  readonly #loadedBy: (hash: string) => ReadonlySet<string>;
+  readonly #list = new ReadyList();
+  /** Ref -> to which agent process it was offered last, and the weight of its account. */
+  readonly #sent = new Map<string, { agent: string; weight: number }>();
+  /** Ref -> what its account was charged while it runs, null when it is over. */
+  readonly #taken = new Map<string, Charge | null>();
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  constructor(presence: Presence, loadedBy: (hash: string) => ReadonlySet<string>) {
+    this.#presence = presence;
+    this.#loadedBy = loadedBy;
+  }
+
+  get ready(): number {
+    return this.#list.size;
+  }
+
+  add(offers: readonly Offer[]): void {
+    const now = Date.now();
+    for (const offer of offers) if (!this.isTaken(offer.ref)) this.#list.add(offer, now);
+    this.run();
+  }
+
+  withdraw(refs: readonly string[]): void {
+    for (const ref of refs) this.#list.withdraw(ref);
+    this.#arm();
+  }
+
+  /** True when an agent is known to run or to have run it. */
+  isTaken(ref: string): boolean {
+    return this.#taken.has(ref) || this.#presence.runs(ref);
+  }
+
+  declined(ref: string, agent: string): void {
+    count("comfy_edge_offers_total", { outcome: "declined" });
+    this.#list.refused(ref, agent, Date.now());
+    this.run();
+  }
+
+  /** A slot took up a job, is done with one, or became idle. */
+  changed({ took, done }: SlotChange, agent: string): void {
+    if (done !== null) this.#finish(done.ref, done.seconds);
+    if (took !== null) this.#take(took, agent);
+    this.run();
+  }
+
+  /** What it ran is over as far as the pool can see; whether it is, its lease decides. */
+  gone({ id, slots }: Gone): void {
+    const now = Date.now();
+    for (const { ref, since } of slots) if (ref !== null) this.#finish(ref, Math.max(0, now - since) / 1000);
+    this.#list.gone(id);
+    this.run();
+  }
+
+  /** Offers until no idle agent may take any job that is left. */
+  run(): void {
+    const now = Date.now();
+    const lay = this.#list.sweep(now).length;
+    if (lay > 0) count("comfy_edge_offers_total", { outcome: "unanswered" }, lay);
+    for (let given = this.#give(now); given !== null; given = this.#give(now)) {
+      const { ref, agent } = given;
+      if (this.#presence.send(agent, { type: "offer", ref, ahead: false })) {
+        count("comfy_edge_offers_total", { outcome: "sent" });
+      } else this.#list.refused(ref, agent, now);
+    }
+    this.#arm();
+  }
+
+  #give(now: number) {
+    if (this.#list.size === 0) return null;
+    const given = this.#list.give(this.#presence.candidates(this.#loadedBy), now);
+    if (given !== null) remember(this.#sent, given.ref, { agent: given.agent, weight: given.weight });
+    return given;
+  }
+
+  #take(ref: string, agent: string): void {
+    const account = parseRef(ref)?.fields.account;
+    const sent = this.#sent.get(ref);
+    this.#sent.delete(ref);
+    if (account === undefined) return;
+    count("comfy_edge_starts_total", { by: sent?.agent === agent ? "offer" : "doorbell" });
+    const charge = this.#list.taken(ref) ?? this.#list.began(account, sent?.weight ?? 1);
+    remember(this.#taken, ref, charge);
+  }
+
+  #finish(ref: string, seconds: number): void {
+    const charge = this.#taken.get(ref);
+    if (charge) this.#list.finished(charge, seconds);
+    remember(this.#taken, ref, null);
+  }
+
+  #arm(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const next = this.#list.nextSweep();
+    if (next === null) return;
+    const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, next - Date.now()));
+    this.#timer = setTimeout(() => this.run(), wait);
+  }
+}
+
+/** The oldest entry goes when there are too many. */
+function remember<V>(map: Map<string, V>, name: string, value: V): void {
+  map.delete(name);
+  map.set(name, value);
+  if (map.size > MAX_REMEMBERED) for (const oldest of map.keys()) if (map.delete(oldest)) break;
+}

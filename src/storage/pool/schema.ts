@@ -1,0 +1,20 @@
+/**
+ * Owns the pool's tables as drizzle knows them.
+ * Invariant: equal to what the migrations make, column for column (a test compares both).
+ */
+import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+
+export const agents = sqliteTable("agents", {
+  agent: text("agent").primaryKey(),
+  name: text("name").notNull(),
+  keyid: text("keyid").notNull(),
+  secret_sha256: text("secret_sha256").notNull(),
+  created_at: integer("created_at").notNull(),
+  revoked_at: integer("revoked_at"),
+});
+
+export const capabilities = sqliteTable("capabilities", {
+  hash: text("hash").primaryKey(),
+  document: text("document").notNull(),
+  seen_at: integer("seen_at").notNull(),
+});
