@@ -1,0 +1,146 @@
+/**
+ * Holds `domain/job-request` and `domain/parameters` to their promise: one source, one checked graph, numbers untouched.
+ */
+import { describe, expect, it } from "vitest";
+import { draftJob, type JobDraft } from "../../../src/domain/job-request.ts";
+import { type CreateJob, createJobSchema } from "../../../src/protocol/api/jobs.ts";
+import { type Json, parseStrict } from "../../../src/protocol/json.ts";
+import { checkGraph } from "../../../src/protocol/workflow-graph.ts";
+
+const choices = { default_model: "v1-5-pruned-emaonly.ckpt", seed: 4242 };
+const GRAPH = `{ "1": {"class_type": "KSampler", "inputs": {"seed": 18446744073709551615, "cfg": 8.0}},
+  "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}} }`;
+
+function draft(text: string) {
+  const parsed = parseStrict(text);
+  if (!parsed.ok) throw new Error(parsed.refusal.message);
+  const body: CreateJob = createJobSchema.parse(parsed.value.value);
+  const graph = parsed.value.members.get("workflow");
+  const workflow = graph === undefined ? null : { value: body.workflow as Json, text: graph };
+  return draftJob(body, workflow, choices);
+}
+
+function drafted(text: string): JobDraft {
+  const made = draft(text);
+  if (!made.ok) throw new Error(`${made.refusal.code}: ${made.refusal.message}`);
+  return made.value;
+}
+
+function nodesOf(text: string): { [id: string]: { class_type: string; inputs: { [name: string]: unknown } } } {
+  return JSON.parse(text);
+}
+
+describe("parameters", () => {
+  it("fill the seven-node graph, defaults included, and pass the graph checks themselves", () => {
+    const made = drafted('{"prompt": "  a cat  "}');
+    const nodes = nodesOf(made.workflow_text);
+    expect(Object.values(nodes).map((node) => node.class_type)).toEqual([
+      "KSampler",
+      "CheckpointLoaderSimple",
+      "EmptyLatentImage",
+      "CLIPTextEncode",
+      "CLIPTextEncode",
+      "VAEDecode",
+      "SaveImage",
+    ]);
+    expect(nodes["3"]?.inputs).toMatchObject({ seed: 4242, steps: 20, cfg: 7, sampler_name: "euler_ancestral" });
+    expect(nodes["4"]?.inputs).toEqual({ ckpt_name: "v1-5-pruned-emaonly.ckpt" });
+    expect(nodes["5"]?.inputs).toEqual({ width: 512, height: 512, batch_size: 1 });
+    expect(nodes["6"]?.inputs).toMatchObject({ text: "a cat" });
+    expect(nodes["7"]?.inputs).toMatchObject({ text: "" });
+    expect(checkGraph(JSON.parse(made.workflow_text))).toMatchObject({ ok: true, value: { seed: "4242" } });
+    expect(made).toMatchObject({ source: "parameters", seed: "4242", explicit_seed: false, batch_size: 1 });
+  });
+
+  it("carry what was sent into the graph, with ComfyUI's name of the sampler, and show the sent name", () => {
+    const made = drafted(
+      `{"prompt": "a", "negative_prompt": "b", "width": 64, "height": 2048, "steps": 150, "cfg_scale": 1.5,
+        "sampler": "dpm_plus_plus_2m", "scheduler": "karras", "seed": 4294967295, "model": "SDXL/base.safetensors", "num_images": 4}`,
+    );
+    const nodes = nodesOf(made.workflow_text);
+    expect(nodes["3"]?.inputs).toMatchObject({
+      seed: 4294967295,
+      steps: 150,
+      cfg: 1.5,
+      sampler_name: "dpmpp_2m",
+      scheduler: "karras",
+    });
+    expect(nodes["5"]?.inputs).toEqual({ width: 64, height: 2048, batch_size: 4 });
+    expect(JSON.parse(made.params_text ?? "")).toMatchObject({ sampler: "dpm_plus_plus_2m", batch_size: 4 });
+    expect(made).toMatchObject({ seed: "4294967295", explicit_seed: true, batch_size: 4 });
+  });
+
+  it("take -1 and null for a seed of our choice", () => {
+    for (const seed of ["-1", "null"])
+      expect(drafted(`{"prompt": "a", "seed": ${seed}}`)).toMatchObject({ seed: "4242", explicit_seed: false });
+  });
+
+  it("keep a prompt that looks like JSON a text", () => {
+    const prompt = '"},"9":{"class_type":"Evil"';
+    const made = drafted(JSON.stringify({ prompt }));
+    expect(nodesOf(made.workflow_text)["6"]?.inputs).toMatchObject({ text: prompt });
+    expect(Object.keys(nodesOf(made.workflow_text))).toHaveLength(7);
+  });
+});
+
+describe("a workflow", () => {
+  it("travels as it was written, to the last digit and the last space", () => {
+    expect(drafted(`{"workflow": ${GRAPH}}`)).toMatchObject({
+      source: "workflow",
+      params_text: null,
+      workflow_text: GRAPH,
+      seed: "18446744073709551615",
+      explicit_seed: true,
+    });
+  });
+
+  it("takes raw inputs and keeps every other number as written", () => {
+    const made = drafted(
+      `{"workflow": ${GRAPH}, "inputs": [{"node": "1", "field": "seed", "value": 9007199254740993}]}`,
+    );
+    expect(made.workflow_text).toContain('"seed":9007199254740993,"cfg":8.0');
+    expect(made.seed).toBe("9007199254740993");
+  });
+
+  it("is checked after its inputs were set", () => {
+    const made = draft(`{"workflow": ${GRAPH}, "inputs": [{"node": "1", "field": "seed", "value": -1}]}`);
+    expect(made).toMatchObject({ ok: false, refusal: { code: "INVALID_WORKFLOW", details: { input: "seed" } } });
+  });
+});
+
+describe("refusals", () => {
+  it.each([
+    ["{}", "MISSING_SOURCE", undefined],
+    ['{"metadata": {"a": "b"}}', "MISSING_SOURCE", undefined],
+    ['{"steps": 20}', "VALIDATION_ERROR", "prompt"],
+    [`{"prompt": "a", "workflow": ${GRAPH}}`, "AMBIGUOUS_SOURCE", "prompt"],
+    [`{"steps": 3, "workflow": ${GRAPH}}`, "AMBIGUOUS_SOURCE", "steps"],
+    ['{"workflow": {}}', "INVALID_WORKFLOW", "workflow"],
+    ['{"prompt": "a", "batch_size": 1, "num_images": 2}', "VALIDATION_ERROR", "num_images"],
+    ['{"prompt": "a", "denoise": 0.5}', "VALIDATION_ERROR", "denoise"],
+    ['{"prompt": "a", "params": {}}', "VALIDATION_ERROR", "params"],
+    ['{"prompt": "a", "inputs": [{"node": "1", "field": "x", "value": 1}]}', "VALIDATION_ERROR", "inputs"],
+    [
+      `{"workflow": ${GRAPH}, "inputs": [{"node": "7", "field": "x", "value": 1}]}`,
+      "VALIDATION_ERROR",
+      "inputs.0.node",
+    ],
+    [
+      `{"workflow": ${GRAPH}, "inputs": [{"node": "1", "field": "toString", "value": 1}]}`,
+      "VALIDATION_ERROR",
+      "inputs.0.field",
+    ],
+    ['{"template": "portrait"}', "VALIDATION_ERROR", "template"],
+    ['{"prompt": "a", "media": [{"name": "a.png", "data": ""}]}', "MEDIA_INVALID", "media"],
+    [
+      `{"workflow": ${GRAPH}, "inputs": [{"node": "1", "field": "cfg", "value": "", "type": "image_url"}]}`,
+      "MEDIA_INVALID",
+      "inputs.0.type",
+    ],
+    ['{"prompt": "a", "webhook_url": "https://example.com/"}', "FEATURE_DISABLED", "webhook_url"],
+  ])("%s is %s", (text, code, field) => {
+    const made = draft(text);
+    expect(made).toMatchObject({ ok: false, refusal: { code } });
+    expect(!made.ok && made.refusal.details.field).toBe(field);
+  });
+});
