@@ -2,6 +2,7 @@
  * Owns how whole-system tests speak to the API: as any client would, over HTTP and WebSocket.
  * Invariant: an answer is parsed by the contract's shape before a test looks at it.
  */
+import { createHash } from "node:crypto";
 import sharp from "sharp";
 import { expect, vi } from "vitest";
 import { WebSocket } from "ws";
@@ -66,8 +67,11 @@ export class Client {
     return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
   }
 
-  async submit(job: object): Promise<z.infer<typeof acceptedSchema>> {
-    const answer = await this.call("POST", "/api/v1/jobs", { body: JSON.stringify(job) });
+  /** Accepts an object, or JSON text where numbers must travel verbatim. */
+  async submit(job: object | string): Promise<z.infer<typeof acceptedSchema>> {
+    const answer = await this.call("POST", "/api/v1/jobs", {
+      body: typeof job === "string" ? job : JSON.stringify(job),
+    });
     expect(answer, JSON.stringify(answer.body)).toMatchObject({ status: 202 });
     return acceptedSchema.parse(answer.body);
   }
@@ -119,10 +123,14 @@ export class Client {
   async pixels(view: View): Promise<string> {
     const url = view.result?.artifacts[0]?.url;
     expect(url, `${view.job_id} ${view.status} ${JSON.stringify(view.error)}`).toBeDefined();
-    const bytes = Buffer.from(await (await fetch(url ?? "")).arrayBuffer());
-    const { data, info } = await sharp(bytes).raw().toBuffer({ resolveWithObject: true });
-    return `${info.width}x${info.height}:${Buffer.from(await crypto.subtle.digest("SHA-256", new Uint8Array(data))).toString("hex")}`;
+    return hashOf(Buffer.from(await (await fetch(url ?? "")).arrayBuffer()));
   }
+}
+
+/** A hash of a picture's pixels, whatever its encoding. */
+export async function hashOf(bytes: Buffer): Promise<string> {
+  const { data, info } = await sharp(bytes).raw().toBuffer({ resolveWithObject: true });
+  return `${info.width}x${info.height}:${createHash("sha256").update(data).digest("hex")}`;
 }
 
 /** The parameters of a small picture; pixels depend on prompt and seed alone. */

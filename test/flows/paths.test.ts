@@ -1,0 +1,95 @@
+/**
+ * The main path through every real part, by each way a job can travel: each ends succeeded with the pixels ComfyUI itself draws.
+ */
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import type { Agent } from "../../dev/stack/agent.ts";
+import { metric } from "../support/client.ts";
+import { graph, pixelsByComfyui } from "../support/comfyui.ts";
+import { type FlowStack, startFlowStack } from "../support/flow-stack.ts";
+import { startWire } from "../support/wire.ts";
+
+let flow: FlowStack;
+const agents: Agent[] = [];
+const workflow = (seed: string, steps: number) => `{"workflow": ${graph(seed, steps)}}`;
+const addAgent = async (...args: Parameters<FlowStack["addAgent"]>) => {
+  const agent = await flow.addAgent(...args);
+  agents.push(agent);
+  return agent;
+};
+const claims = (agent: Agent, via: "offer" | "doorbell") =>
+  metric(agent.metricsUrl, "comfy_agent_claims_total", { via });
+
+beforeAll(async () => {
+  flow = await startFlowStack({ agents: 0, stepMs: 40 });
+});
+afterEach(() => Promise.all(agents.splice(0).map((agent) => agent.stop())));
+afterAll(() => flow.stop());
+
+it("carries a job by offer to the agent and its picture back, pixel by pixel", async () => {
+  const agent = await addAgent("offered");
+  const { job_id } = await flow.client.submit(workflow("18446744073709551615", 4));
+  const view = await flow.client.over(job_id);
+  expect(view).toMatchObject({
+    status: "succeeded",
+    progress: 1,
+    attempt: 1,
+    receipt: { attempts: 1, agent: "offered" },
+  });
+  expect(await flow.client.pixels(view)).toBe(await pixelsByComfyui(graph("18446744073709551615", 4)));
+  expect([await claims(agent, "offer"), await claims(agent, "doorbell")]).toEqual([1, 0]);
+});
+
+it("shows a viewer who was there before the start every step, never falling, and 1 only at success", async () => {
+  const { job_id, websocket_url } = await flow.client.submit(workflow("11", 20));
+  const { frames, closed } = await flow.client.view(websocket_url);
+  expect(frames[0]).toMatchObject({ type: "status", status: "queued", progress: 0 });
+  await addAgent("watched");
+  expect(await closed).toBe(1000);
+  const progress = frames.flatMap((frame) => (frame.progress === undefined ? [] : [frame.progress]));
+  expect(new Set(progress).size).toBeGreaterThanOrEqual(10);
+  expect(progress).toEqual([...progress].sort((a, b) => a - b));
+  const running = frames.filter((frame) => frame.type === "progress" || frame.status === "running");
+  expect(running.every((frame) => (frame.progress ?? 0) < 1)).toBe(true);
+  expect(frames.at(-1)).toMatchObject({ type: "done", status: "succeeded", job_id });
+  const seqs = frames.map((frame) => frame.seq);
+  expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b));
+});
+
+it("finishes a job whose progress socket cannot be opened at all", async () => {
+  const wire = await startWire(flow.file.api_url);
+  wire.cut(/\/leases\/progress/);
+  await addAgent("mute", { CONTROL_URL: wire.url });
+  const { job_id } = await flow.client.submit(workflow("12", 4));
+  const view = await flow.client.over(job_id);
+  expect(view).toMatchObject({ status: "succeeded", receipt: { attempts: 1 } });
+  expect(wire.seen(/\/leases\/progress/)).toBeGreaterThan(0);
+  expect(await flow.client.pixels(view)).toBe(await pixelsByComfyui(graph("12", 4)));
+  await agents[0]?.stop();
+  await wire.close();
+});
+
+it("finishes a job whose progress socket is cut in mid-run, in the same attempt", async () => {
+  const wire = await startWire(flow.file.api_url);
+  await addAgent("cut", { CONTROL_URL: wire.url });
+  const { job_id, websocket_url } = await flow.client.submit(workflow("13", 40));
+  const { frames, closed } = await flow.client.view(websocket_url);
+  await expect.poll(() => frames.some((frame) => (frame.progress ?? 0) > 0.1), { timeout: 15_000 }).toBe(true);
+  wire.cut(/\/leases\/progress/);
+  wire.heal();
+  await closed;
+  expect(await flow.client.over(job_id)).toMatchObject({ status: "succeeded", receipt: { attempts: 1 } });
+  await agents[0]?.stop();
+  await wire.close();
+});
+
+it("rescues the job of an agent killed in mid-run on another agent, with the same pixels", async () => {
+  const doomed = await addAgent("doomed");
+  const { job_id } = await flow.client.submit(workflow("14", 60));
+  await flow.client.until(job_id, ["running"]);
+  const rescuer = await addAgent("rescuer");
+  await doomed.process.kill({ restart: false });
+  const view = await flow.client.over(job_id, 50_000);
+  expect(view).toMatchObject({ status: "succeeded", attempt: 2, receipt: { attempts: 2, agent: "rescuer" } });
+  expect(await flow.client.pixels(view)).toBe(await pixelsByComfyui(graph("14", 60)));
+  expect((await claims(rescuer, "offer")) + (await claims(rescuer, "doorbell"))).toBe(1);
+});
