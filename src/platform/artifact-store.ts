@@ -87,8 +87,16 @@ async function sign(
   return (await signer.sign()).url.toString();
 }
 
+/** What is asked of the bucket's binding: an R2Bucket is one. */
+export type Bucket = { head(key: string): Promise<StoredObject | null> };
+type StoredObject = {
+  readonly size: number;
+  readonly etag: string;
+  readonly checksums: { readonly md5?: ArrayBuffer };
+};
+
 /** Asks the bucket for each key, six at a time, in the order given. Throws when the bucket does not answer. */
-export async function readSeen(bucket: R2Bucket, keys: readonly string[]): Promise<Seen[]> {
+export async function readSeen(bucket: Bucket, keys: readonly string[]): Promise<Seen[]> {
   const seen: Seen[] = [];
   let next = 0;
   const work = async (): Promise<void> => {
@@ -101,7 +109,7 @@ export async function readSeen(bucket: R2Bucket, keys: readonly string[]): Promi
   return seen;
 }
 
-function seenOf(key: string, object: R2Object | null): Seen {
+function seenOf(key: string, object: StoredObject | null): Seen {
   if (object === null) return { key, size_bytes: null, md5: null };
   const md5 = object.checksums.md5;
   return { key, size_bytes: object.size, md5: md5 === undefined ? md5OfEtag(object.etag) : hexOf(md5) };
