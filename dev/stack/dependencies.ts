@@ -28,7 +28,8 @@ function reasonOf(error: unknown): string {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
   if (code === "ECONNREFUSED") return "connection refused";
   if (error.name === "TimeoutError") return `no answer in ${TRY_TIMEOUT_MS / 1000} s`;
-  return code === "" ? error.message : code;
+  if (code !== "") return code;
+  return cause instanceof Error ? cause.message : error.message;
 }
 
 async function expectOk(url: string, init: RequestInit = {}): Promise<string | null> {

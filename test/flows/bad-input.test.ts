@@ -4,6 +4,9 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { devVars } from "../../dev/dev-vars.ts";
+import { macsFrom } from "../../src/platform/macs.ts";
+import { keyIdSchema } from "../../src/protocol/ids.ts";
 import { type Answer, type Client, envelopeSchema, picture } from "../support/client.ts";
 import { graph } from "../support/comfyui.ts";
 import { type FlowStack, startFlowStack } from "../support/flow-stack.ts";
@@ -109,4 +112,17 @@ it("refuses a missing and a junk key alike, and a junk key wakes no object", asy
   expect(keyless.status).toBe(401);
   envelopeSchema.parse(await keyless.json());
   expect(awake()).toEqual(before);
+  // The same account under a MAC of ours does wake its object: the sight above is not blind.
+  const signed = macsFrom(devVars().KEY_MAC_SECRET ?? "").signKey({
+    kind: "user",
+    account: "z".repeat(16),
+    keyid: keyIdSchema.parse("z".repeat(8)),
+    secret: "z".repeat(52),
+  });
+  refused(
+    await client.call("GET", "/api/v1/jobs", { headers: { Authorization: `Bearer ${signed}` } }),
+    401,
+    "UNAUTHORIZED",
+  );
+  expect(awake()).toHaveLength(before.length + 1);
 });
