@@ -13,7 +13,6 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import type { ClaimCommand, ClaimGrant } from "../contract.ts";
 import { commit, type Effects, noEffects, settle } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
-import { count } from "./counters.ts";
 import { roleOf } from "./identity.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 
@@ -25,9 +24,7 @@ const NONCE_LENGTH = 20;
 
 export async function claim(ctx: AccountContext, command: ClaimCommand): Promise<Result<ClaimGrant, ClaimRefusal>> {
   const tables = ctx.database.toRead();
-  const result = tables ? await claimFrom(ctx, tables, command) : refuse<ClaimRefusal>("gone");
-  count(`comfy_edge_claims_total{outcome="${result.ok ? "granted" : result.refusal}"}`);
-  return result;
+  return tables ? claimFrom(ctx, tables, command) : refuse("gone");
 }
 
 async function claimFrom(

@@ -2,18 +2,19 @@
  * Owns how a decision becomes rows, and what is owed to others once those rows are committed.
  * Invariant: called inside one synchronous transaction; what it collects is sent only after that transaction held.
  */
+
 import type { Advanced } from "../../domain/advance.ts";
 import { endedJob, recordOf } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";
 import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { ringWaitMs } from "../../domain/wake.ts";
+import { count } from "../../platform/metrics.ts";
 import { attemptPrefix } from "../../protocol/bucket-keys.ts";
 import type { JobId } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Role } from "../../protocol/roles.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { AccountContext } from "./context.ts";
-import { count } from "./counters.ts";
 import type { Ringing } from "./hints.ts";
 import { roleOf } from "./identity.ts";
 
@@ -49,7 +50,7 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
   wantBy(effects, dueOf(kept));
   if (moved.tell_agent) effects.tell.push({ job: job.job, attempt: was.attempt });
   if (!moved.transition) return;
-  count(`comfy_edge_job_transitions_total{to="${job.status}"}`);
+  count("comfy_edge_job_transitions_total", { to: job.status });
   const before = tables.jobs.get(job.job);
   if (!before) throw new Error("a live job has no lasting row");
   const stored = ending ? endedJob(before, job, ending) : before;

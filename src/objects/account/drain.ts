@@ -2,12 +2,13 @@
  * Owns the alarm pass: sweep first, re-arm, then at most 2 s of sending what is owed.
  * Invariant: the next alarm is set before the first await, so a pass that dies half way is followed by another.
  */
+
 import { causeOf, logLine } from "../../platform/log.ts";
+import { count } from "../../platform/metrics.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { OutboxEntry } from "../../storage/account/outbox.ts";
 import { settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
-import { count } from "./counters.ts";
 import { step } from "./step.ts";
 import { sweep } from "./sweep.ts";
 

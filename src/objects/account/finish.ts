@@ -2,6 +2,7 @@
  * Owns the four verbs that end an attempt: complete, fail, release, stopped.
  * Invariant: the same lease hears the same answer for ever; a lease that is not the present one changes nothing.
  */
+
 import { advance, type LiveEvent } from "../../domain/advance.ts";
 import { jobError } from "../../domain/job-error.ts";
 import type { StoredJob } from "../../domain/job-record.ts";
@@ -9,6 +10,7 @@ import { publicState } from "../../domain/job-state.ts";
 import { outcomeOf } from "../../domain/lease.ts";
 import { artifactsOf, isSameManifest, manifestHolds } from "../../domain/manifest.ts";
 import { CANNOT_RUN_WAIT_MS, NOT_FOR_YOU_MS } from "../../domain/retry-policy.ts";
+import { count } from "../../platform/metrics.ts";
 import type {
   AttemptMetrics,
   FailRequest,
@@ -23,7 +25,6 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import type { Finished, LeaseLost, SeenObject } from "../contract.ts";
 import { commit, dispatch, type Effects, noEffects, settle } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
-import { count } from "./counters.ts";
 import { held } from "./renew.ts";
 
 const LOST: LeaseLost = { refusal: "lease_lost" };
@@ -91,7 +92,7 @@ function finish(ctx: AccountContext, lease: LeaseFields, report: Report): Result
   if (!tables) return refuse(LOST);
   const effects = noEffects();
   const result = ctx.database.transact(() => finishIn(ctx, tables, lease, report, effects));
-  if (!result.ok) count(`comfy_edge_lease_refused_total{verb="${report.verb}"}`);
+  if (!result.ok) count("comfy_edge_leases_refused_total", { verb: report.verb });
   settle(ctx, effects);
   return result;
 }

@@ -2,8 +2,8 @@
  * Owns the care for the alarm: any request finds one that is missing or overdue and sets it again.
  * Invariant: writes nothing while the alarm is as it should be; looks at the rows once per start of the object.
  */
+import { count } from "../../platform/metrics.ts";
 import type { AccountContext } from "./context.ts";
-import { count } from "./counters.ts";
 
 const looked = new WeakSet<AccountContext>();
 

@@ -2,15 +2,16 @@
  * Owns what the account says to others after a commit: doorbells, offers, publishes, a cancel down the socket.
  * Invariant: a hint may be lost, late or repeated; its failure is counted and changes nothing. Rows repeat what must arrive.
  */
+
 import type { LiveJob } from "../../domain/live-job.ts";
 import { type Env, poolConfig, type Settings } from "../../platform/env.ts";
 import type { Macs } from "../../platform/macs.ts";
+import { count } from "../../platform/metrics.ts";
 import { sendDoorbells } from "../../platform/queue-messages.ts";
 import type { AccountId, JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Offer } from "../contract.ts";
 import { poolOf, progressOf } from "../locate.ts";
-import { count } from "./counters.ts";
 import { step } from "./step.ts";
 
 /** Doorbells of one pool gather for so long once one has just been sent. */
@@ -37,28 +38,8 @@ type Deps = {
 };
 
 export function hintsOf(deps: Deps): Hints {
-  const { account, env, settings, macs } = deps;
+  const { account, env, settings } = deps;
   const gathering = new Map<PoolName, Ringing[]>();
-  const refOf = (job: LiveJob) => macs.signRef({ account, job: job.job, attempt: job.attempt + 1, pool: job.pool });
-
-  const send = async (pool: PoolName, ringing: readonly Ringing[]) => {
-    const rung = ringing.map(({ job, weight }) => ({ job, weight, ref: refOf(job) }));
-    const offers: Offer[] = rung.map(({ job, weight, ref }) => ({
-      ref,
-      account,
-      job: job.job,
-      attempt: job.attempt + 1,
-      priority: job.priority,
-      weight,
-      models: [],
-    }));
-    const config = poolConfig(settings, pool);
-    const refs = offers.map((o) => o.ref);
-    await Promise.all([
-      config && attempt("doorbell", () => step("hints.doorbell", () => sendDoorbells(env, config, refs, deps.now()))),
-      settings.OFFERS_ENABLED && attempt("offer", () => step("hints.offer", () => poolOf(env, pool).offer(offers))),
-    ]);
-  };
 
   const flush = async (pool: PoolName): Promise<void> => {
     // The first goes at once; what comes within the next 5 ms goes together.
@@ -66,7 +47,7 @@ export function hintsOf(deps: Deps): Hints {
       const batch = gathering.get(pool) ?? [];
       if (batch.length === 0) break;
       gathering.set(pool, []);
-      await step("hints.send", () => send(pool, batch));
+      await step("hints.send", () => ring(deps, pool, batch));
       await step("hints.gather", () => new Promise<void>((resolve) => setTimeout(resolve, GATHER_MS)));
     }
     gathering.delete(pool);
@@ -83,26 +64,48 @@ export function hintsOf(deps: Deps): Hints {
     },
     withdraw: (job) => {
       if (!settings.OFFERS_ENABLED) return;
-      const work = step("hints.withdraw", () => poolOf(env, job.pool).withdraw([refOf(job)]));
-      deps.background(attempt("withdraw", () => work));
+      const send = () => step("hints.withdraw", () => poolOf(env, job.pool).withdraw([refOf(deps, job)]));
+      deps.background(attempt("withdraw", send));
     },
     publish: (record) =>
       attempt("publish", () => step("hints.publish", () => progressOf(env, account, record.job).publish(record))),
     tellAgent: (job, number) => {
-      const work = () => step("hints.tell-agent", () => progressOf(env, account, job).pushCancel(number));
-      deps.background(attempt("tell_agent", work));
+      const send = () => step("hints.tell-agent", () => progressOf(env, account, job).pushCancel(number));
+      deps.background(attempt("tell_agent", send));
     },
   };
+}
+
+/** The signed pointer to the attempt that would begin. */
+function refOf(deps: Deps, job: LiveJob): string {
+  return deps.macs.signRef({ account: deps.account, job: job.job, attempt: job.attempt + 1, pool: job.pool });
+}
+
+async function ring(deps: Deps, pool: PoolName, ringing: readonly Ringing[]): Promise<void> {
+  const { env, settings } = deps;
+  const offers = ringing.map(({ job, weight }) => offerOf(deps, job, weight));
+  const refs = offers.map((offer) => offer.ref);
+  const config = poolConfig(settings, pool);
+  await Promise.all([
+    config && attempt("doorbell", () => step("hints.doorbell", () => sendDoorbells(env, config, refs, deps.now()))),
+    settings.OFFERS_ENABLED && attempt("offer", () => step("hints.offer", () => poolOf(env, pool).offer(offers))),
+  ]);
+}
+
+function offerOf(deps: Deps, job: LiveJob, weight: number): Offer {
+  const { account } = deps;
+  const { priority } = job;
+  return { ref: refOf(deps, job), account, job: job.job, attempt: job.attempt + 1, priority, weight, models: [] };
 }
 
 /** True when the hint was taken. */
 async function attempt(hint: string, send: () => Promise<unknown>): Promise<boolean> {
   try {
     await send();
-    count(`comfy_edge_hints_total{hint="${hint}",outcome="sent"}`);
+    count("comfy_edge_hints_total", { hint, outcome: "sent" });
     return true;
   } catch {
-    count(`comfy_edge_hints_total{hint="${hint}",outcome="failed"}`);
+    count("comfy_edge_hints_total", { hint, outcome: "failed" });
     return false;
   }
 }

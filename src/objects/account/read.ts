@@ -2,6 +2,7 @@
  * Owns every read: one job, a list, a job's transitions, usage, the snapshot for the progress object.
  * Invariant: a read writes no row; where nothing was ever written it creates nothing and answers not found.
  */
+
 import { nextUtcDay, utcDay } from "../../domain/admission.ts";
 import { eventsOf, recordOf } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";

@@ -2,10 +2,12 @@
  * Owns the verb renew, the hint agentLost, and the grant to upload.
  * Invariant: only the present lease extends anything; a renewal sets no alarm and writes one row.
  */
+
 import { advance } from "../../domain/advance.ts";
 import { isEnded } from "../../domain/job-state.ts";
 import { holdsLease } from "../../domain/lease.ts";
 import type { LiveJob } from "../../domain/live-job.ts";
+import { count } from "../../platform/metrics.ts";
 import type { RenewAnswer, RenewRequest } from "../../protocol/agent-api.ts";
 import { attemptPrefix } from "../../protocol/bucket-keys.ts";
 import type { LeaseFields } from "../../protocol/ids.ts";
@@ -14,7 +16,6 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import type { LeaseLost, UploadGrant } from "../contract.ts";
 import { commit, noEffects, settle } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
-import { count } from "./counters.ts";
 
 const LOST: RenewAnswer = { answer: "lost", lease_expires_in_ms: 0 };
 
@@ -42,7 +43,7 @@ export function renew(ctx: AccountContext, lease: LeaseFields, request: RenewReq
     commit(ctx, tables, job, advanced, effects);
     return { answer: "continue", lease_expires_in_ms: left(advanced.job.lease.until, now) };
   });
-  if (answer.answer === "lost") count('comfy_edge_lease_refused_total{verb="renew"}');
+  if (answer.answer === "lost") count("comfy_edge_leases_refused_total", { verb: "renew" });
   // A renewal only moves its own due time away; the sweep finds the new one in the row.
   settle(ctx, { ...effects, due: null });
   return answer;
@@ -72,7 +73,7 @@ export function grantUploads(ctx: AccountContext, lease: LeaseFields): Result<Up
   const job = tables ? held(ctx, tables, lease) : null;
   const stored = job && tables?.jobs.get(job.job);
   if (!job || !stored || job.status === "canceling") {
-    count('comfy_edge_lease_refused_total{verb="uploads"}');
+    count("comfy_edge_leases_refused_total", { verb: "uploads" });
     return refuse({ refusal: "lease_lost" });
   }
   return ok({

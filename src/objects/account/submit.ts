@@ -10,6 +10,7 @@ import { MAX_ATTEMPTS } from "../../domain/retry-policy.ts";
 import { queueDeadline } from "../../domain/wake.ts";
 import { poolConfig } from "../../platform/env.ts";
 import { sha256Hex } from "../../platform/hash.ts";
+import { count } from "../../platform/metrics.ts";
 import { reportedBacklog } from "../../platform/queue-messages.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
 import { type JobId, jobIdFrom, type PoolName, poolNameSchema } from "../../protocol/ids.ts";
@@ -19,7 +20,6 @@ import { firstIdAt } from "../../storage/account/jobs.ts";
 import type { Auth, NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
 import { type Effects, noEffects, rungJob, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
-import { count } from "./counters.ts";
 import { identify, roleNameOf, roleOf, UNAUTHORIZED, type Who } from "./identity.ts";
 
 const IDEMPOTENCY_MS = 86_400_000;
@@ -32,10 +32,10 @@ export function submit(ctx: AccountContext, command: SubmitCommand): Result<Subm
   const effects = noEffects();
   const now = ctx.now();
   const result = ctx.database.transact(() => submitIn(ctx, tables, command, now, effects));
-  if (!result.ok) count(`comfy_edge_submits_refused_total{code="${result.refusal.code}"}`);
+  if (!result.ok) count("comfy_edge_submits_refused_total", { code: result.refusal.code });
   else if (result.value.replayed) count("comfy_edge_submits_replayed_total");
   else {
-    count("comfy_edge_jobs_submitted_total", result.value.records.length);
+    count("comfy_edge_jobs_submitted_total", {}, result.value.records.length);
     // A claim comes within milliseconds and its first lease is judged then: one alarm serves both.
     if (effects.ring.length > 0) wantBy(effects, now + ctx.settings.FIRST_LEASE_MS);
   }

@@ -2,6 +2,7 @@
  * Owns the verb sweep: everything that happens because time passed.
  * Invariant: synchronous, safe to repeat, and never wedged: a row it cannot handle is pushed back and passed by.
  */
+
 import { advance, type LiveEvent, PUBLISH_RETRY_MS } from "../../domain/advance.ts";
 import { recordOf } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";
@@ -9,11 +10,11 @@ import type { LiveJob } from "../../domain/live-job.ts";
 import { MAX_DEAD_LETTERS } from "../../domain/retry-policy.ts";
 import { ringWaitMs } from "../../domain/wake.ts";
 import { causeOf, logLine } from "../../platform/log.ts";
+import { count } from "../../platform/metrics.ts";
 import type { JobId } from "../../protocol/ids.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { commit, dispatch, type Effects, noEffects, ringJob, settle, wantBy } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
-import { count } from "./counters.ts";
 import { roleOf } from "./identity.ts";
 
 const PAGE = 100;
@@ -106,7 +107,6 @@ function publishAgain(ctx: AccountContext, tables: AccountTables, job: LiveJob, 
 
 /** A doorbell of the attempt that would begin reached the dead-letter queue: ring again later, in the end give up. */
 export function doorbellDied(ctx: AccountContext, job: JobId, attempt: number): void {
-  count("comfy_edge_doorbells_died_total");
   const tables = ctx.database.toRead();
   if (!tables) return;
   const now = ctx.now();

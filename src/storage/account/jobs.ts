@@ -2,7 +2,7 @@
  * Owns the lasting row of every job: written when it is submitted and when it ends.
  * Invariant: a terminal row is never written again; the state of a live job is read from its live row.
  */
-import { and, desc, eq, inArray, type SQL, sql } from "drizzle-orm";
+import { and, desc, eq, gte, inArray, isNotNull, max, or, type SQL, sql } from "drizzle-orm";
 import type { JobOrder, JobOutcome, StoredJob } from "../../domain/job-record.ts";
 import type { LiveJob } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
@@ -42,44 +42,21 @@ export type JobTable = {
 };
 
 export function jobTable(db: AccountDb): JobTable {
-  const get = db
-    .select()
-    .from(jobs)
-    .where(eq(jobs.job, slot("job")))
-    .prepare();
+  return { ...rowsOf(db), ...admissionOf(db), ...listingOf(db) };
+}
+
+function rowsOf(db: AccountDb): Pick<JobTable, "get" | "insert" | "end" | "payloadOf"> {
+  const isJob = eq(jobs.job, slot("job"));
+  const get = db.select().from(jobs).where(isJob).prepare();
   const insert = db.insert(jobs).values(slots(jobs)).onConflictDoNothing().returning({ job: jobs.job }).prepare();
-  const all = slots(jobs);
+  const { state, revision, started_at, finished_at, gpu_ms, doc } = slots(jobs);
   const end = db
     .update(jobs)
-    .set({
-      state: all.state,
-      revision: all.revision,
-      started_at: all.started_at,
-      finished_at: all.finished_at,
-      gpu_ms: all.gpu_ms,
-      doc: all.doc,
-    })
-    .where(and(eq(jobs.job, slot("job")), eq(jobs.state, "queued")))
+    .set({ state, revision, started_at, finished_at, gpu_ms, doc })
+    .where(and(isJob, eq(jobs.state, "queued")))
     .returning({ job: jobs.job })
     .prepare();
-  const payload = db
-    .select({ payload: jobs.payload })
-    .from(jobs)
-    .where(eq(jobs.job, slot("job")))
-    .prepare();
-  const newest = db.select({ job: jobs.job }).from(jobs).orderBy(desc(jobs.job)).limit(1).prepare();
-  const tat = db
-    .select({ tat: sql<number | null>`max(${jobs.tat})` })
-    .from(jobs)
-    .where(sql`${jobs.job} >= ${slot("from_id")}`)
-    .prepare();
-  const some = db
-    .select({ one: sql<number>`1` })
-    .from(jobs)
-    .where(sql`${jobs.job} >= ${slot("from_id")} AND (${jobs.state} = 'queued' OR ${jobs.started_at} IS NOT NULL)`)
-    .limit(sql.placeholder("at_most"));
-  const charged = db.select({ n: sql<number>`count(*)` }).from(some.as("some")).prepare();
-
+  const payload = db.select({ payload: jobs.payload }).from(jobs).where(isJob).prepare();
   return {
     get: (job) => {
       const row = get.get({ job });
@@ -90,13 +67,44 @@ export function jobTable(db: AccountDb): JobTable {
       if (end.all(rowOf(job)).length !== 1) throw new Error("a job ended that had ended before");
     },
     payloadOf: (job) => payload.get({ job })?.payload ?? null,
+  };
+}
+
+function admissionOf(db: AccountDb): Pick<JobTable, "newest" | "countCharged"> {
+  const fromId = sql`${jobs.job} >= ${slot("from_id")}`;
+  const newest = db.select({ job: jobs.job }).from(jobs).orderBy(desc(jobs.job)).limit(1).prepare();
+  const tat = db
+    .select({ tat: max(jobs.tat) })
+    .from(jobs)
+    .where(fromId)
+    .prepare();
+  const charged = db
+    .select({ one: sql<number>`1` })
+    .from(jobs)
+    .where(and(fromId, or(eq(jobs.state, "queued"), isNotNull(jobs.started_at))))
+    .limit(sql.placeholder("at_most"));
+  const chargedCount = db.select({ n: sql<number>`count(*)` }).from(charged.as("charged")).prepare();
+  return {
     newest: () => {
       const row = newest.get();
       if (!row) return null;
       // Ids of one second are in random order: the bucket stands where the furthest of them left it.
       return { job: jobIdSchema.parse(row.job), tat: tat.get({ from_id: row.job.slice(0, 10) })?.tat ?? 0 };
     },
-    countCharged: (fromId, atMost) => charged.get({ from_id: fromId, at_most: atMost })?.n ?? 0,
+    countCharged: (from_id, atMost) => chargedCount.get({ from_id, at_most: atMost })?.n ?? 0,
+  };
+}
+
+function listingOf(db: AccountDb): Pick<JobTable, "list" | "count" | "byDay"> {
+  const date = sql<string>`date(${jobs.queued_at} / 1000, 'unixepoch')`;
+  const totals = {
+    date,
+    jobs: sql<number>`count(*)`,
+    succeeded: sql<number>`sum(${jobs.state} = 'succeeded')`,
+    failed: sql<number>`sum(${jobs.state} = 'failed')`,
+    gpu_ms: sql<number>`sum(${jobs.gpu_ms})`,
+  };
+  return {
     list: (filter, page) =>
       db
         .select()
@@ -113,22 +121,7 @@ export function jobTable(db: AccountDb): JobTable {
       const found = base.where(whereOf(filter, null)).limit(atMost).as("found");
       return db.select({ n: sql<number>`count(*)` }).from(found).get()?.n ?? 0;
     },
-    byDay: (fromId) => {
-      const date = sql<string>`date(${jobs.queued_at} / 1000, 'unixepoch')`;
-      return db
-        .select({
-          date,
-          jobs: sql<number>`count(*)`,
-          succeeded: sql<number>`sum(${jobs.state} = 'succeeded')`,
-          failed: sql<number>`sum(${jobs.state} = 'failed')`,
-          gpu_ms: sql<number>`sum(${jobs.gpu_ms})`,
-        })
-        .from(jobs)
-        .where(sql`${jobs.job} >= ${fromId}`)
-        .groupBy(date)
-        .orderBy(date)
-        .all();
-    },
+    byDay: (fromId) => db.select(totals).from(jobs).where(gte(jobs.job, fromId)).groupBy(date).orderBy(date).all(),
   };
 }
 

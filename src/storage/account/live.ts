@@ -2,7 +2,7 @@
  * Owns the rows of the jobs that still have something to do.
  * Invariant: a row is only replaced by a guarded update naming the revision, status, attempt and nonce it was read with.
  */
-import { and, asc, desc, eq, isNotNull, isNull, lte, min, ne, or, sql } from "drizzle-orm";
+import { and, asc, desc, eq, gt, isNotNull, isNull, lt, lte, min, or, sql } from "drizzle-orm";
 import type { Status } from "../../domain/job-state.ts";
 import { dueOf, type LiveJob, type LiveMemo } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema, poolNameSchema } from "../../protocol/ids.ts";
@@ -37,9 +37,14 @@ export type LiveTable = {
 };
 
 const isActive = sql`${live.status} IN ('queued', 'preparing', 'running', 'canceling')`;
+const isRunning = sql`${live.status} IN ('running', 'canceling')`;
 const hasPlace = or(isNotNull(live.nonce), and(eq(live.status, "queued"), isNotNull(live.ring_at)));
 
 export function liveTable(db: AccountDb): LiveTable {
+  return { ...rowsOf(db), ...countsOf(db), ...queuesOf(db) };
+}
+
+function rowsOf(db: AccountDb): Pick<LiveTable, "get" | "insert" | "replace" | "remove"> {
   const get = db
     .select()
     .from(live)
@@ -64,28 +69,56 @@ export function liveTable(db: AccountDb): LiveTable {
     .delete(live)
     .where(eq(live.job, slot("job")))
     .prepare();
-  const count = (where: ReturnType<typeof and>) => {
-    const some = db.select({ one: sql<number>`1` }).from(live).where(where).limit(sql.placeholder("at_most"));
-    return db.select({ n: sql<number>`count(*)` }).from(some.as("some")).prepare();
+  return {
+    get: (job) => {
+      const row = get.get({ job });
+      return row ? liveJobOf(row) : null;
+    },
+    insert: (job) => insert.run(rowOf(job)),
+    replace: (was, now) => {
+      const was_nonce = was.lease?.nonce ?? null;
+      const guard = { was_revision: was.revision, was_status: was.status, was_attempt: was.attempt, was_nonce };
+      const changed = replace.all({ ...rowOf(now), ...guard });
+      if (changed.length !== 1) throw new Error("a live job changed between its read and its write");
+    },
+    remove: (job) => remove.run({ job }),
   };
-  const active = count(isActive);
-  const places = count(hasPlace);
-  const heldWhere = and(
-    eq(live.status, "queued"),
-    isNull(live.ring_at),
-    or(isNull(live.not_before), lte(live.not_before, slot("now"))),
+}
+
+function countsOf(db: AccountDb): Pick<LiveTable, "countActive" | "countPlaces" | "countRunning" | "countBefore"> {
+  const number = { n: sql<number>`count(*)` };
+  const upTo = (where: ReturnType<typeof and>) => {
+    const some = db.select({ one: sql<number>`1` }).from(live).where(where).limit(sql.placeholder("at_most"));
+    return db.select(number).from(some.as("some")).prepare();
+  };
+  const active = upTo(isActive);
+  const places = upTo(hasPlace);
+  const running = db.select(number).from(live).where(isRunning).prepare();
+  const earlier = or(
+    gt(live.priority, slot("priority")),
+    and(eq(live.priority, slot("priority")), lt(live.job, slot("job"))),
   );
+  const before = db
+    .select(number)
+    .from(live)
+    .where(and(eq(live.status, "queued"), earlier))
+    .prepare();
+  return {
+    countActive: (atMost) => active.get({ at_most: atMost })?.n ?? 0,
+    countPlaces: (atMost) => places.get({ at_most: atMost })?.n ?? 0,
+    countRunning: () => running.get()?.n ?? 0,
+    countBefore: (job) => before.get({ job: job.job, priority: job.priority })?.n ?? 0,
+  };
+}
+
+function queuesOf(db: AccountDb): Pick<LiveTable, "held" | "due" | "postpone" | "nextDue"> {
+  const outOfBackoff = or(isNull(live.not_before), lte(live.not_before, slot("now")));
   const held = db
     .select()
     .from(live)
-    .where(heldWhere)
+    .where(and(eq(live.status, "queued"), isNull(live.ring_at), outOfBackoff))
     .orderBy(desc(live.priority), asc(live.job))
     .limit(sql.placeholder("at_most"))
-    .prepare();
-  const running = db
-    .select({ n: sql<number>`count(*)` })
-    .from(live)
-    .where(sql`${live.status} IN ('running', 'canceling')`)
     .prepare();
   const due = db
     .select({ job: live.job })
@@ -103,45 +136,12 @@ export function liveTable(db: AccountDb): LiveTable {
     .select({ due: min(live.due) })
     .from(live)
     .prepare();
-  const before = db
-    .select({ n: sql<number>`count(*)` })
-    .from(live)
-    .where(
-      and(
-        eq(live.status, "queued"),
-        ne(live.job, slot("job")),
-        sql`(${live.priority} > ${slot("priority")} OR (${live.priority} = ${slot("priority")} AND ${live.job} < ${slot("job")}))`,
-      ),
-    )
-    .prepare();
-
   return {
-    get: (job) => read(get.get({ job })),
-    insert: (job) => insert.run(rowOf(job)),
-    replace: (was, now) => {
-      const guard = {
-        was_revision: was.revision,
-        was_status: was.status,
-        was_attempt: was.attempt,
-        was_nonce: was.lease?.nonce ?? null,
-      };
-      const changed = replace.all({ ...rowOf(now), ...guard });
-      if (changed.length !== 1) throw new Error("a live job changed between its read and its write");
-    },
-    remove: (job) => remove.run({ job }),
-    countActive: (atMost) => active.get({ at_most: atMost })?.n ?? 0,
-    countPlaces: (atMost) => places.get({ at_most: atMost })?.n ?? 0,
     held: (now, limit) => held.all({ now, at_most: limit }).map(liveJobOf),
-    countRunning: () => running.get()?.n ?? 0,
     due: (now, limit) => due.all({ now, at_most: limit }).map((row) => jobIdSchema.parse(row.job)),
     postpone: (job, until) => postpone.run({ job, until }),
     nextDue: () => nextDue.get()?.due ?? null,
-    countBefore: (job) => before.get({ job: job.job, priority: job.priority })?.n ?? 0,
   };
-}
-
-function read(row: LiveRow | undefined): LiveJob | null {
-  return row ? liveJobOf(row) : null;
 }
 
 /** The row as a job. Its columns were written by `rowOf`, so the casts only undo it. */
