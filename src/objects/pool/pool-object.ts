@@ -24,7 +24,7 @@ import {
   type PoolRpc,
   type PoolStatus,
 } from "../contract.ts";
-import { METRICS_SHARDS, metricsOf } from "../locate.ts";
+import { anyShard } from "../locate.ts";
 import { controlIdentityOf } from "./attachment.ts";
 import { Dispatch } from "./dispatch.ts";
 import { closeQuietly, idOf, Presence, type Present, sendDown } from "./presence.ts";
@@ -180,8 +180,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   }
 
   #planFlush(): void {
-    const now = Date.now();
-    planFlush(this.ctx, () => metricsOf(this.env, now % METRICS_SHARDS), now);
+    planFlush(this.ctx, () => anyShard(this.env), Date.now());
   }
 }
 
