@@ -26,7 +26,8 @@ export function watchWorkerd(guardian: Guardian): () => void {
   };
 }
 
-async function workerdPids(): Promise<number[]> {
+/** The workerd processes under this process. */
+export async function workerdPids(): Promise<number[]> {
   if (process.platform !== "linux") {
     const { stdout } = await promisify(execFile)("pgrep", ["-P", String(process.pid), "workerd"]);
     return stdout.split("\n").filter(Boolean).map(Number);

@@ -27,17 +27,24 @@ export type FlowOptions = {
   /** Duration of one sampling step; default 20. */
   stepMs?: number;
   comfyuiUrl?: string;
+  port?: number;
+  /** A folder that outlives the stack; default: a new one, removed by `stop`. */
+  dataDir?: string;
 };
 
 const userSchema = z.object({ user_id: z.string() });
 const keySchema = z.object({ key: z.string() });
 const healthSchema = z.object({ agents: z.object({ online: z.number() }) });
 
+export function newDataDir(): string {
+  return mkdtempSync(join(tmpdir(), "comfy-edge-flow-"));
+}
+
 export async function startFlowStack(options: FlowOptions = {}): Promise<FlowStack> {
-  const dataDir = mkdtempSync(join(tmpdir(), "comfy-edge-flow-"));
+  const dataDir = options.dataDir ?? newDataDir();
   const simulatorArgs = ["--step-ms", String(options.stepMs ?? 20)];
   const stack = await startStack({
-    port: 0,
+    port: options.port ?? 0,
     dataDir,
     agents: options.agents ?? 1,
     comfyuiUrl: options.comfyuiUrl ?? null,
@@ -49,7 +56,7 @@ export async function startFlowStack(options: FlowOptions = {}): Promise<FlowSta
   const online = async () => healthSchema.parse(await (await fetch(`${api}/health`)).json()).agents.online;
   const untilOnline = (count: number) =>
     vi.waitUntil(async () => (await online()) >= count, { timeout: 15_000, interval: 50 });
-  await untilOnline(stack.agents.length);
+  if (options.comfyuiUrl === undefined) await untilOnline(stack.agents.length);
   return {
     ...stack,
     client: new Client(api, stack.file.user_key),
@@ -67,7 +74,7 @@ export async function startFlowStack(options: FlowOptions = {}): Promise<FlowSta
     },
     stop: async () => {
       await stack.stop();
-      rmSync(dataDir, { recursive: true, force: true });
+      if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
     },
   };
 }
