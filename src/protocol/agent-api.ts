@@ -100,6 +100,8 @@ export const claimGrantSchema = z.object({
   lease: z.string().max(128),
   lease_expires_in_ms: ms,
   renew_every_ms: ms,
+  /** What is left of the lease once the progress socket is seen broken; absent: 9 s. */
+  socket_grace_ms: ms.optional(),
   account: z.string(),
   job: z.string(),
   attempt: z.number().int().min(1),
