@@ -45,7 +45,8 @@ export function errorEnvelope(refusal: Refusal, requestId: string, nowMs: number
 }
 
 /** The response of a refusal: its status, the envelope, `Retry-After`, and on 401 the challenge. */
-export function refusalResponse(c: Context<AppEnv>, refusal: Refusal): Response {
+export function refusalResponse(c: Context<AppEnv>, given: Refusal): Response {
+  const refusal = given.code === "UNAUTHORIZED" ? UNAUTHORIZED : given;
   const retryAfter = retryAfterSeconds(refusal);
   if (retryAfter !== null) c.header("Retry-After", String(retryAfter));
   if (refusal.code === "UNAUTHORIZED") c.header("WWW-Authenticate", 'Bearer realm="comfy-edge"');

@@ -21,11 +21,8 @@ import * as docs from "./jobs-documents.ts";
 
 export const jobRoutes = newRouteSet();
 
-const JOBS_DISABLED = refusalOf("FEATURE_DISABLED", "Jobs are not taken at the moment.", { field: "JOBS_ENABLED" });
-
 addRoute(jobRoutes, docs.submit, async (c) => {
   const settings = c.get("settings");
-  if (!settings.JOBS_ENABLED) return refusalResponse(c, JOBS_DISABLED);
   const body = await readJson(c);
   if (!body.ok) return refusalResponse(c, body.refusal);
   const command = submitCommand(c, body.value);
