@@ -10,7 +10,7 @@ import { DemoFailure } from "./failure.ts";
 const receiptSchema = z.object({ job_id: z.string(), websocket_url: z.string() });
 export type Accepted = z.infer<typeof receiptSchema> & { accepted_ms: number };
 
-export const viewSchema = z.object({
+const viewSchema = z.object({
   job_id: z.string(),
   status: z.enum(["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]),
   progress: z.number(),
@@ -147,6 +147,6 @@ export class Api {
   }
 }
 
-export function isOver(view: View): boolean {
+function isOver(view: View): boolean {
   return ["succeeded", "failed", "canceled", "expired"].includes(view.status);
 }

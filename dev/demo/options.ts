@@ -21,7 +21,7 @@ export const DEMO_HELP = `npm run demo -- [SCENARIO] [--prompt TEXT] [--workflow
 
   COMFYUI_URL=http://127.0.0.1:8188 npm run demo   drives that ComfyUI instead of the simulator`;
 
-export const SCENARIOS = ["picture", "burst", "cancel", "crash"] as const;
+const SCENARIOS = ["picture", "burst", "cancel", "crash"] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
 export type DemoOptions = {
@@ -79,7 +79,7 @@ function parsed(args: string[]) {
 }
 
 /** The file's text, unchanged, once it looks like an API-format graph. The API checks it in earnest. */
-export function readWorkflow(path: string): string {
+function readWorkflow(path: string): string {
   let text: string;
   try {
     text = readFileSync(path, "utf8");

@@ -3,7 +3,7 @@
  * Invariant: an agent's token, folders, pid file and log carry its name, so agents of one stack never meet.
  */
 import { join } from "node:path";
-import { type Child, freePort, startChild } from "./children.ts";
+import { Child, freePort } from "./children.ts";
 import { agentTokenFor, type Credentials } from "./credentials.ts";
 import type { Guardian } from "./guardian.ts";
 
@@ -44,7 +44,7 @@ export async function startAgent(place: AgentPlace, options: AgentOptions): Prom
   const simulator = place.comfyuiUrl === null ? await startSimulator(place, options) : null;
   const comfyuiUrl = simulator?.url ?? place.comfyuiUrl ?? "";
   const metricsPort = await freePort();
-  const agent = startChild({
+  const agent = new Child({
     entry: "gpu-agent/main.ts",
     args: [],
     env: {
@@ -80,7 +80,7 @@ export async function startAgent(place: AgentPlace, options: AgentOptions): Prom
 async function startSimulator(place: AgentPlace, { name, simulatorArgs }: AgentOptions) {
   const port = await freePort();
   const folder = (kind: string) => [`--${kind}-dir`, join(place.dataDir, "comfyui", name, kind)];
-  const process = startChild({
+  const process = new Child({
     entry: "gpu-agent/simulator/main.ts",
     args: ["--port", String(port), ...["output", "input", "temp"].flatMap(folder), ...simulatorArgs],
     env: {},

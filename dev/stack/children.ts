@@ -14,7 +14,7 @@ const LONGEST_PAUSE_MS = 5_000;
 /** A child that lived this long died of something new: the pause begins at the shortest again. */
 const STEADY_MS = 10_000;
 /** What a child gets to end by itself before it is killed. */
-const STOP_MS = 4_000;
+const STOP_MS = 3_000;
 
 export type ChildSpec = {
   /** Entry file, relative to the repository root. */
@@ -29,75 +29,85 @@ export type ChildSpec = {
   onDeath?: (how: string, pauseMs: number) => void;
 };
 
-export type Child = {
-  /** Null between a death and the next start, and after `stop`. */
-  pid(): number | null;
+type Life = { pid: number; ended: Promise<void>; signal(name: NodeJS.Signals): void };
+
+/** A process that is started again whenever it dies unasked. */
+export class Child {
+  readonly #spec: ChildSpec;
+  #life: Life | null = null;
+  #wanted = true;
+  #pauseMs = FIRST_PAUSE_MS;
+  #again: NodeJS.Timeout | null = null;
+
+  constructor(spec: ChildSpec) {
+    this.#spec = spec;
+    for (const path of [spec.logPath, spec.pidPath]) mkdirSync(dirname(path), { recursive: true });
+    this.#start();
+  }
+
+  /** Null between a death and the next start, and once it is stopped. */
+  pid(): number | null {
+    return this.#life?.pid ?? null;
+  }
+
   /** SIGKILL to the whole group; it is started again unless `restart` is false. */
-  kill(options?: { restart: boolean }): Promise<void>;
-  /** SIGTERM, then SIGKILL after 4 s; resolves when the group is gone. */
-  stop(): Promise<void>;
-};
+  async kill({ restart } = { restart: true }): Promise<void> {
+    this.#wanted = restart;
+    await this.#end("SIGKILL");
+  }
 
-export function startChild(spec: ChildSpec): Child {
-  for (const path of [spec.logPath, spec.pidPath]) mkdirSync(dirname(path), { recursive: true });
-  const entry = fileURLToPath(new URL(`../../${spec.entry}`, import.meta.url));
-  let running: { pid: number; ended: Promise<void>; signal(name: NodeJS.Signals): void } | null = null;
-  let wanted = true;
-  let pauseMs = FIRST_PAUSE_MS;
-  let again: NodeJS.Timeout | null = null;
+  /** SIGTERM, then SIGKILL after 3 s; resolves when the group is gone. */
+  async stop(): Promise<void> {
+    this.#wanted = false;
+    await this.#end("SIGTERM");
+  }
 
-  const start = () => {
-    const log = openSync(spec.logPath, "a");
-    const child = spawn(process.execPath, [entry, ...spec.args], {
+  #start(): void {
+    const { entry, args, env, logPath, pidPath, guardian } = this.#spec;
+    const log = openSync(logPath, "a");
+    const child = spawn(process.execPath, [fileURLToPath(new URL(`../../${entry}`, import.meta.url)), ...args], {
       stdio: ["ignore", log, log],
       detached: true,
-      env: { ...process.env, ...spec.env },
+      env: { ...process.env, ...env },
     });
     closeSync(log);
     const { pid } = child;
-    if (pid === undefined) throw new Error(`${spec.entry} could not be started`);
-    spec.guardian.watch(pid);
-    writeFileSync(spec.pidPath, `${pid}\n`);
+    if (pid === undefined) throw new Error(`${entry} could not be started`);
+    guardian.watch(pid);
+    writeFileSync(pidPath, `${pid}\n`);
     const born = Date.now();
     const ended = new Promise<void>((resolve) => {
       child.once("exit", (code, signal) => {
-        // Whatever the child itself had started goes with it.
-        killHard(pid);
-        spec.guardian.forget(pid);
-        running = null;
-        rmSync(spec.pidPath, { force: true });
+        this.#died(pid, signal ?? `exit code ${code}`, Date.now() - born);
         resolve();
-        if (!wanted) return;
-        pauseMs = Date.now() - born > STEADY_MS ? FIRST_PAUSE_MS : Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-        spec.onDeath?.(signal ?? `exit code ${code}`, pauseMs);
-        again = setTimeout(start, pauseMs);
       });
     });
-    running = { pid, ended, signal: (name) => void child.kill(name) };
-  };
-  start();
+    this.#life = { pid, ended, signal: (name) => void child.kill(name) };
+  }
 
-  const end = async (first: "SIGTERM" | "SIGKILL") => {
-    if (again) clearTimeout(again);
-    const present = running;
-    if (!present) return;
-    if (first === "SIGKILL") killHard(present.pid);
-    else present.signal(first);
-    const late = setTimeout(() => killHard(present.pid), STOP_MS);
-    await present.ended;
+  #died(pid: number, how: string, livedMs: number): void {
+    // Whatever the child itself had started goes with it.
+    killHard(pid);
+    this.#spec.guardian.forget(pid);
+    this.#life = null;
+    rmSync(this.#spec.pidPath, { force: true });
+    if (!this.#wanted) return;
+    const pauseMs = livedMs > STEADY_MS ? FIRST_PAUSE_MS : this.#pauseMs;
+    this.#pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+    this.#spec.onDeath?.(how, pauseMs);
+    this.#again = setTimeout(() => this.#start(), pauseMs);
+  }
+
+  async #end(first: "SIGTERM" | "SIGKILL"): Promise<void> {
+    if (this.#again) clearTimeout(this.#again);
+    const life = this.#life;
+    if (!life) return;
+    if (first === "SIGKILL") killHard(life.pid);
+    else life.signal(first);
+    const late = setTimeout(() => killHard(life.pid), STOP_MS);
+    await life.ended;
     clearTimeout(late);
-  };
-  return {
-    pid: () => running?.pid ?? null,
-    kill: async ({ restart } = { restart: true }) => {
-      wanted = restart;
-      await end("SIGKILL");
-    },
-    stop: async () => {
-      wanted = false;
-      await end("SIGTERM");
-    },
-  };
+  }
 }
 
 /** A port nobody listens on now. Another process may still take it first; then the start fails and says so. */

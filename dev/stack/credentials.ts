@@ -81,6 +81,6 @@ export async function agentTokenFor(api: string, dataDir: string, keys: Credenti
 }
 
 /** A new agent of the default pool; the token is shown this once. */
-export async function makeAgent(api: string, adminKey: string, name: string): Promise<string> {
+async function makeAgent(api: string, adminKey: string, name: string): Promise<string> {
   return (await post(`${api}/admin/agents`, adminKey, { pool: "default", name }, agentSchema)).token;
 }

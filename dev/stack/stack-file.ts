@@ -6,7 +6,7 @@ import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { z } from "zod";
 
-export const stackFileSchema = z.object({
+const stackFileSchema = z.object({
   api_url: z.url(),
   /** The API Worker without gateway: for measurements. */
   direct_url: z.url(),

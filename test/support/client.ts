@@ -9,7 +9,7 @@ import { WebSocket } from "ws";
 import { z } from "zod";
 import { jobStateSchema } from "../../src/protocol/states.ts";
 
-export const viewSchema = z.object({
+const viewSchema = z.object({
   job_id: z.string(),
   status: jobStateSchema,
   progress: z.number(),
@@ -43,7 +43,7 @@ const frameSchema = z.looseObject({
   status: z.string().optional(),
   progress: z.number().optional(),
 });
-export type Frame = z.infer<typeof frameSchema>;
+type Frame = z.infer<typeof frameSchema>;
 
 export type Answer = { status: number; headers: Headers; body: unknown };
 export type Viewer = { readonly frames: Frame[]; closed: Promise<number> };

@@ -3,11 +3,11 @@
  * Invariant: prints the child's pid once both run.
  */
 import { join } from "node:path";
-import { startChild } from "../../dev/stack/children.ts";
+import { Child } from "../../dev/stack/children.ts";
 import { startGuardian } from "../../dev/stack/guardian.ts";
 
 const folder = process.argv[2] ?? ".";
-const child = startChild({
+const child = new Child({
   entry: "test/support/idle-process.ts",
   args: [],
   env: {},

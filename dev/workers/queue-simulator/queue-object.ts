@@ -18,7 +18,7 @@ export type QueueSettings = z.infer<typeof queueSettingsSchema>;
 
 export type Arrival = StoredBody & { uid: string; timestamp_ms: number; delay_s: number };
 
-export type PulledRow = {
+type PulledRow = {
   id: string;
   body: string;
   timestamp_ms: number;

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it, vi } from "vitest";
-import { type Child, startChild } from "../../../dev/stack/children.ts";
+import { Child } from "../../../dev/stack/children.ts";
 import { startGuardian } from "../../../dev/stack/guardian.ts";
 import { readStackFile, removeStackFile, writeStackFile } from "../../../dev/stack/stack-file.ts";
 
@@ -20,7 +20,7 @@ afterAll(async () => {
 });
 
 function idle(name: string, args: string[] = [], onDeath?: (how: string) => void): Child {
-  const child = startChild({
+  const child = new Child({
     entry: "test/support/idle-process.ts",
     args,
     env: {},
