@@ -1,0 +1,87 @@
+/**
+ * Owns what is seen of a run while it lasts: ComfyUI's events become progress, times, previews and pictures on disk.
+ * Invariant: seeing changes no outcome: whatever is lost here is read again from history, except pictures that exist nowhere else.
+ */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { RenewRequest } from "../src/protocol/agent-api.ts";
+import type { AttemptClock } from "./attempt-clock.ts";
+import { monotonicMs } from "./clock.ts";
+import type { ComfyEvent } from "./comfyui/events.ts";
+import type { Graph } from "./comfyui/graph.ts";
+import { ProgressFold } from "./comfyui/progress-fold.ts";
+import type { HeldLease } from "./lease-keeper.ts";
+import type { SocketPicture } from "./outputs.ts";
+import type { ProgressLink } from "./progress-link.ts";
+
+/** The node that sends its results over the socket instead of writing files. */
+const SOCKET_SAVER = "SaveImageWebsocket";
+/** The renewal carries the latest state anyway: no need to cross threads on every tick. */
+const REPORT_EVERY_MS = 1_000;
+
+export const FIRST_REPORT: RenewRequest = { phase: "preparing", progress: 0, progress_detail: null };
+
+export class AttemptWatch {
+  readonly #fold: ProgressFold;
+  readonly #link: ProgressLink;
+  readonly #lease: HeldLease;
+  readonly #clock: AttemptClock;
+  readonly #dir: () => Promise<string>;
+  readonly #writes: Promise<SocketPicture>[] = [];
+  #reportedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(graph: Graph, link: ProgressLink, lease: HeldLease, clock: AttemptClock, dir: () => Promise<string>) {
+    this.#fold = new ProgressFold(graph);
+    this.#link = link;
+    this.#lease = lease;
+    this.#clock = clock;
+    this.#dir = dir;
+  }
+
+  onEvent(event: ComfyEvent): void {
+    if (event.type === "picture") this.#onPicture(event);
+    if (event.type === "start") this.#clock.started();
+    if (!this.#fold.fold(event)) return;
+    this.#clock.loading(this.#fold.phase === "loading");
+    this.#publish();
+  }
+
+  /** `share` of the files are stored. */
+  uploading(share: number): void {
+    this.#fold.uploading(share);
+    this.#publish();
+  }
+
+  /** Pictures that came over the socket, when they are on disk. */
+  pictures(): Promise<SocketPicture[]> {
+    return Promise.all(this.#writes);
+  }
+
+  /** A second run of the same attempt begins: what the first one sent does not count. */
+  again(): void {
+    this.#writes.length = 0;
+  }
+
+  #onPicture(event: ComfyEvent & { type: "picture" }): void {
+    const node = event.node ?? this.#fold.current;
+    if (node !== null && event.content_type === "image/png" && this.#fold.classOf(node) === SOCKET_SAVER) {
+      const write = this.#write(node, event.bytes, this.#writes.length);
+      write.catch(() => {});
+      this.#writes.push(write);
+    } else this.#link.preview(node, event.content_type, event.bytes);
+  }
+
+  async #write(node_id: string, bytes: Buffer, n: number): Promise<SocketPicture> {
+    const path = join(await this.#dir(), `socket-${n}`);
+    await writeFile(path, bytes);
+    return { node_id, path };
+  }
+
+  #publish(): void {
+    const { progress, detail } = this.#fold.state();
+    this.#link.progress(progress, detail);
+    if (monotonicMs() - this.#reportedAt < REPORT_EVERY_MS) return;
+    this.#reportedAt = monotonicMs();
+    this.#lease.report({ phase: detail.phase, progress, progress_detail: detail });
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Owns how one prompt is stopped, and where a prompt is right now.
+ * Invariant: only the named prompt is touched; a stop ends when history or absence proves it, not when it was asked for.
+ */
+import { monotonicMs, type Wakeup } from "../clock.ts";
+import { CallFailed } from "../http-origin.ts";
+import type { ComfyClient } from "./client.ts";
+import type { ComfySession } from "./session.ts";
+import type { HistoryEntry } from "./shapes.ts";
+import { verdictOf } from "./verdict.ts";
+import { interruptsById } from "./version.ts";
+
+export type Place = { kind: "finished"; entry: HistoryEntry } | { kind: "running" | "pending" | "absent" };
+
+/** A prompt is always in exactly one place; the queue is read before history so that a move between them is not missed. */
+export async function locate(client: ComfyClient, promptId: string): Promise<Place> {
+  const queue = await client.queue();
+  const entry = await client.history(promptId);
+  if (entry) return { kind: "finished", entry };
+  if (queue.running.includes(promptId)) return { kind: "running" };
+  return { kind: queue.pending.includes(promptId) ? "pending" : "absent" };
+}
+
+export type Stopped = { how: "interrupted" | "deleted" | "finished" | "killed"; idle_after_ms: number };
+
+/** ComfyUI that cannot be reached for this long is dead (and so is the prompt). */
+export const DEAD_AFTER_MS = 3_000;
+/** Longer than the slowest node that cannot be interrupted. */
+const STOP_GRACE_MS = 120_000;
+const FIRST_LOOK_MS = 20;
+const REPEAT_MS = 2_000;
+
+/**
+ * Stops the prompt and waits for the proof. `bell` rings on events of the prompt. `unsure`: its submit may still be on
+ * the way, so that one absence proves nothing. Null when it still runs after the grace: this ComfyUI no longer obeys.
+ */
+export async function stopPrompt(
+  session: ComfySession,
+  promptId: string,
+  bell: Wakeup,
+  unsure: boolean,
+): Promise<Stopped | null> {
+  const since = monotonicMs();
+  let look = FIRST_LOOK_MS;
+  let asked = Number.NEGATIVE_INFINITY;
+  let absences = 0;
+  let unreachableSince: number | null = null;
+  while (monotonicMs() - since < STOP_GRACE_MS) {
+    if (monotonicMs() - asked >= Math.min(REPEAT_MS, look * 4)) {
+      asked = monotonicMs();
+      await askToStop(session, promptId).catch(() => {});
+    }
+    await bell.wait(look);
+    look = Math.min(500, look * 2);
+    try {
+      const place = await locate(session.client, promptId);
+      unreachableSince = null;
+      if (place.kind === "finished") return ended(place.entry, since);
+      absences = place.kind === "absent" ? absences + 1 : 0;
+      if (absences > (unsure ? 3 : 0)) return { how: "deleted", idle_after_ms: elapsed(since) };
+    } catch (error) {
+      if (!(error instanceof CallFailed)) continue;
+      unreachableSince ??= monotonicMs();
+      if (monotonicMs() - unreachableSince > DEAD_AFTER_MS) return { how: "killed", idle_after_ms: elapsed(since) };
+    }
+  }
+  return null;
+}
+
+function ended(entry: HistoryEntry, since: number): Stopped {
+  const how = verdictOf(entry).kind === "interrupted" ? "interrupted" : "finished";
+  return { how, idle_after_ms: elapsed(since) };
+}
+
+function elapsed(since: number): number {
+  return Math.round(monotonicMs() - since);
+}
+
+async function askToStop(session: ComfySession, promptId: string): Promise<void> {
+  const { client, state } = session;
+  if (state.kind === "ready" && state.info.hasJobsApi) {
+    await client.cancelJob(promptId);
+    return;
+  }
+  if (state.kind === "ready" && interruptsById(state.info.version)) {
+    await Promise.all([client.interrupt(promptId), client.deletePending(promptId)]);
+    return;
+  }
+  // An old ComfyUI would interrupt whatever runs: only when that is ours alone.
+  await client.deletePending(promptId);
+  const { running } = await client.queue();
+  if (running.length === 1 && running[0] === promptId) await client.interrupt(promptId);
+}
+
+/** Clears a prompt of an earlier life. True when it is certainly gone. */
+export async function clearOrphan(session: ComfySession, promptId: string, bell: Wakeup): Promise<boolean> {
+  const stopped = await stopPrompt(session, promptId, bell, false);
+  await session.client.forget(promptId).catch(() => {});
+  return stopped !== null;
+}

@@ -1,0 +1,127 @@
+/**
+ * Owns the agent's settings: environment and flags as one whole, validated before anything starts.
+ * Invariant: a wrong setting ends the start with one line that names it; nothing runs half-configured.
+ */
+import { hostname } from "node:os";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { z } from "zod";
+import { type PoolName, parseKey, poolNameOf, poolNameSchema } from "../src/protocol/ids.ts";
+
+const httpUrl = z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, ""));
+const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+
+const settingsSchema = z.object({
+  CONTROL_URL: httpUrl,
+  AGENT_TOKEN: z.string().min(1),
+  /** Comma list: one slot for each. */
+  COMFYUI_URL: z
+    .string()
+    .transform((text) => text.split(",").map((part) => part.trim()))
+    .pipe(z.array(httpUrl).min(1).max(64)),
+  AGENT_NAME: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/)
+    .default(
+      hostname()
+        .replace(/[^A-Za-z0-9._-]/g, "-")
+        .slice(0, 64) || "agent",
+    ),
+  POOL: poolNameSchema.optional(),
+  WORK_DIR: z
+    .string()
+    .min(1)
+    .default(".data/agent")
+    .transform((path) => resolve(path)),
+  LOG_FORMAT: z.enum(["json", "pretty"]).default("json"),
+  LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
+  /** 0: no metrics endpoint. */
+  METRICS_PORT: whole(0, 65_535).default(0),
+  /** `yield`: a foreign prompt in ComfyUI is never touched and the slot waits for it. `own`: the box is ours alone. */
+  SHARE: z.enum(["yield", "own"]).default("yield"),
+  /** Seconds a SIGTERM waits for running jobs before it hands them back. */
+  DRAIN_SECONDS: whole(0, 3_600).default(30),
+  REQUIRE_SAFE_COMFYUI: flag.default(false),
+});
+export type Config = Omit<z.infer<typeof settingsSchema>, "POOL"> & { POOL: PoolName };
+export const SETTING_NAMES = Object.keys(settingsSchema.shape);
+
+export type Parsed =
+  | { kind: "run"; config: Config }
+  | { kind: "help" }
+  | { kind: "print"; config: Config }
+  | { kind: "wrong"; message: string };
+
+/** Flags win over the environment: `--control-url` over `CONTROL_URL`, and so on for every setting. */
+export function readConfig(args: string[], env: Record<string, string | undefined>): Parsed {
+  const flags = readFlags(args);
+  if (typeof flags === "string") return { kind: "wrong", message: flags };
+  if (flags.get("help") !== undefined) return { kind: "help" };
+  const given: Record<string, string> = {};
+  for (const name of SETTING_NAMES) {
+    const value = flags.get(flagOf(name)) ?? env[name];
+    if (value !== undefined && value !== "") given[name] = value;
+  }
+  const parsed = settingsSchema.safeParse(given);
+  if (!parsed.success) return { kind: "wrong", message: complaint(parsed.error.issues, given) };
+  const pool = poolOfToken(parsed.data.AGENT_TOKEN);
+  if (!pool) return { kind: "wrong", message: "AGENT_TOKEN is not an agent token (it begins with ce_agent_)" };
+  if (parsed.data.POOL !== undefined && parsed.data.POOL !== pool)
+    return { kind: "wrong", message: `AGENT_TOKEN belongs to pool ${pool}, not to POOL=${parsed.data.POOL}` };
+  const config = { ...parsed.data, POOL: pool };
+  return { kind: flags.get("print-config") === undefined ? "run" : "print", config };
+}
+
+function flagOf(name: string): string {
+  return name.toLowerCase().replaceAll("_", "-");
+}
+
+function readFlags(args: string[]): Map<string, string> | string {
+  const options = Object.fromEntries([
+    ...SETTING_NAMES.map((name) => [flagOf(name), { type: "string" as const }]),
+    ["help", { type: "boolean" as const }],
+    ["print-config", { type: "boolean" as const }],
+  ]);
+  try {
+    const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
+    return new Map(Object.entries(values).map(([name, value]) => [name, String(value)]));
+  } catch (error) {
+    return error instanceof Error ? (error.message.split("\n")[0] ?? "unreadable flags") : "unreadable flags";
+  }
+}
+
+function complaint(issues: readonly { path: PropertyKey[]; message: string }[], given: Record<string, string>): string {
+  const [first] = issues;
+  const name = String(first?.path[0] ?? "settings");
+  if (given[name] === undefined) return `${name} is missing (set it in the environment or as --${flagOf(name)})`;
+  return `${name} is wrong: ${first?.message ?? "unreadable"}`;
+}
+
+/** The token carries its pool: a mismatch is told at the start rather than as a bare 401 later. */
+function poolOfToken(token: string): PoolName | null {
+  const key = parseKey(token);
+  return key?.fields.kind === "agent" ? poolNameOf(key.fields.account) : null;
+}
+
+/** Settings as they would be used, without the secret. */
+export function printable(config: Config): string {
+  return JSON.stringify({ ...config, AGENT_TOKEN: `${config.AGENT_TOKEN.slice(0, 10)}…` }, null, 2);
+}
+
+export const HELP = `gpu-agent: runs jobs of a Comfy Edge control plane on the ComfyUI beside it.
+
+Every setting is an environment variable or a flag (CONTROL_URL or --control-url):
+  CONTROL_URL           https URL of the control plane
+  AGENT_TOKEN           this agent's token (ce_agent_…)
+  COMFYUI_URL           ComfyUI, e.g. http://127.0.0.1:8188; a comma list gives one slot for each
+  AGENT_NAME            shown to operators; default: the host name
+  POOL                  the pool, checked against the token's; default: the token's
+  WORK_DIR              scratch directory, one agent each; default: .data/agent
+  LOG_FORMAT            json (default) or pretty;  LOG_LEVEL  debug, info (default), warn, error
+  METRICS_PORT          Prometheus endpoint on 127.0.0.1; default: 0, off
+  SHARE                 yield (default): wait for prompts of others in the same ComfyUI; own: the box is ours
+  DRAIN_SECONDS         how long SIGTERM waits for running jobs; default: 30
+  REQUIRE_SAFE_COMFYUI  true: refuse to work beside a ComfyUI with known holes; default: false
+  --print-config        print the settings and exit;  --help  this text
+Exit codes: 0 drained, 1 wrong settings or refused by the control plane, 130 stopped at once by a second signal.`;

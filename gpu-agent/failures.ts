@@ -1,0 +1,89 @@
+/**
+ * Owns how a failure is told to the control plane: code, words, and whether another attempt may fare better.
+ * Invariant: every end of a run and every exception of ours has exactly one description; none of them carries a path or a stack.
+ */
+import type { JobErrorCode } from "../src/protocol/errors.ts";
+import { ComfyFault } from "./comfyui/client.ts";
+import type { RunEnd } from "./comfyui/driver.ts";
+import { CallFailed } from "./http-origin.ts";
+import { InputFailed } from "./inputs.ts";
+import { OutputRefused } from "./outputs.ts";
+import { TryAgain } from "./retry.ts";
+import { StorageRefused } from "./uploads.ts";
+
+export type Failure = {
+  code: JobErrorCode;
+  message: string;
+  transient: boolean;
+  node_id: string | null;
+  node_type: string | null;
+};
+
+function failure(code: JobErrorCode, message: string, transient: boolean): Failure {
+  return { code, message: message.slice(0, 1_000), transient, node_id: null, node_type: null };
+}
+
+export const NOT_A_GRAPH = failure("COMFYUI_VALIDATION", "The workflow is not a graph in API format.", false);
+export const NO_OUTPUTS = failure("NO_OUTPUTS", "The workflow succeeded but left no file and no text.", false);
+export const TOO_MANY_OUTPUTS = failure("STORAGE_FAILED", "The outputs are over the limit of the job.", false);
+
+/** Ends of a run that are failures of the job, as opposed to success and to what we were told to stop. */
+export type FailedEnd = Exclude<RunEnd, { kind: "success" | "stopped" }>;
+
+export function describeEnd(end: FailedEnd): Failure {
+  switch (end.kind) {
+    case "failed":
+      return {
+        ...describeError(end.error.cause, end.error.message),
+        node_id: end.error.node_id,
+        node_type: end.error.node_type,
+      };
+    case "refused":
+      return {
+        ...failure("COMFYUI_VALIDATION", end.refusal.message, false),
+        node_id: end.refusal.node_id,
+        node_type: end.refusal.node_type,
+      };
+    case "interrupted":
+      return failure("COMFYUI_EXECUTION", "The run was interrupted by another user of this ComfyUI.", true);
+    case "gone":
+      return failure("COMFYUI_UNAVAILABLE", `${end.why}.`, true);
+    case "timeout":
+      return end.limit === "run"
+        ? failure("JOB_TIMEOUT", "The run took longer than the job's time limit.", false)
+        : failure("JOB_TIMEOUT", "ComfyUI made no progress for longer than allowed.", true);
+    case "stuck":
+      return failure("JOB_TIMEOUT", "ComfyUI did not stop when it was told to.", true);
+  }
+}
+
+function describeError(cause: "workflow" | "out_of_memory" | "poisoned_device", message: string): Failure {
+  if (cause === "out_of_memory") return failure("OUT_OF_MEMORY", message, true);
+  return cause === "poisoned_device"
+    ? failure("COMFYUI_UNAVAILABLE", `The GPU failed: ${message}`, true)
+    : failure("COMFYUI_EXECUTION", message, false);
+}
+
+/** `isOurFault`: a bug of the agent, to be logged with its stack. */
+export function describeException(error: unknown): { failure: Failure; isOurFault: boolean } {
+  const known = knownException(error);
+  if (known) return { failure: known, isOurFault: false };
+  return { failure: failure("COMFYUI_UNAVAILABLE", "The agent failed.", true), isOurFault: true };
+}
+
+function knownException(error: unknown): Failure | null {
+  if (error instanceof InputFailed) return failure("MEDIA_FETCH_FAILED", `${error.message}.`, error.transient);
+  if (error instanceof StorageRefused) return failure("STORAGE_FAILED", `${error.message}.`, true);
+  if (error instanceof OutputRefused) {
+    const code = error.transient ? "COMFYUI_EXECUTION" : "STORAGE_FAILED";
+    return failure(code, `${error.message}.`, error.transient);
+  }
+  if (isDiskFull(error)) return failure("STORAGE_FAILED", "The agent's disk is full.", true);
+  if (error instanceof CallFailed || error instanceof ComfyFault || error instanceof TryAgain)
+    return failure("COMFYUI_UNAVAILABLE", "ComfyUI or the control plane stopped answering.", true);
+  return null;
+}
+
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
+}

@@ -1,0 +1,207 @@
+/**
+ * Owns the progress socket of one attempt: frames up, `cancel` down, a sign of life every three seconds.
+ * Invariant: losing it changes no outcome; a loss is told to the lease keeper with the time of the last sign of life.
+ */
+import { WebSocket } from "ws";
+import { HEADER_LEASE, HEADER_PROTOCOL } from "../src/protocol/agent-api.ts";
+import { CLOSE } from "../src/protocol/close-codes.ts";
+import { agentDownFrameSchema, PING, PONG, type PreviewHeader, type ProgressDetail } from "../src/protocol/progress.ts";
+import { AGENT_PROTOCOL } from "../src/protocol/version.ts";
+import { jittered, monotonicMs } from "./clock.ts";
+
+export type ProgressHandlers = {
+  /** The control plane wants the attempt to stop: pushed, milliseconds after the client asked. */
+  cancel(): void;
+  /** The lease is no longer this attempt's. */
+  lost(): void;
+  opened(): void;
+  /** Closed or silent; last alive at this monotonic time. Not told when the control plane refused the socket by status. */
+  closed(aliveAt: number): void;
+};
+
+const PING_MS = 3_000;
+const MISSED_PONGS = 2;
+const FIRST_BACKOFF_MS = 200;
+const MAX_BACKOFF_MS = 3_000;
+/** Frames a second in the long run, and how many may come at once after a quiet time. */
+const RATE = 10;
+const BURST = 20;
+const PREVIEW_EVERY_MS = 250;
+/** Previews wait for nobody: with this much unsent they are dropped. */
+const MAX_BUFFERED_BYTES = 512 * 1024;
+const FINAL_CODES: readonly number[] = [CLOSE.REFUSED, CLOSE.REVOKED, CLOSE.REPLACED];
+
+export class ProgressLink {
+  readonly #url: string;
+  readonly #headers: Record<string, string>;
+  readonly #handlers: ProgressHandlers;
+  #socket: WebSocket | null = null;
+  #n = 0;
+  #pending: { progress: number; detail: ProgressDetail } | null = null;
+  #flushTimer: NodeJS.Timeout | null = null;
+  #retryTimer: NodeJS.Timeout | null = null;
+  #tokens = BURST;
+  #tokensAt = monotonicMs();
+  #aliveAt = monotonicMs();
+  #missed = 0;
+  #backoff = FIRST_BACKOFF_MS;
+  #previewAt = 0;
+  #ended = false;
+
+  /** `url` names path and query; host and scheme are the control plane's, so that the token goes nowhere else. */
+  constructor(controlUrl: string, url: string, token: string, lease: string, handlers: ProgressHandlers) {
+    this.#url = socketUrl(controlUrl, url);
+    this.#headers = {
+      authorization: `Bearer ${token}`,
+      [HEADER_PROTOCOL]: String(AGENT_PROTOCOL),
+      [HEADER_LEASE]: lease,
+    };
+    this.#handlers = handlers;
+    this.#connect();
+  }
+
+  /** The latest state: sent at once within the rate, else as soon as the rate allows, older ones dropped. */
+  progress(progress: number, detail: ProgressDetail): void {
+    this.#pending = { progress, detail };
+    if (!this.#flushTimer) this.#flush();
+  }
+
+  log(level: "info" | "warn" | "error", message: string): void {
+    this.#send({ type: "log", level, message: message.slice(0, 1_000) });
+  }
+
+  preview(node: string | null, content_type: PreviewHeader["content_type"], bytes: Buffer): void {
+    const socket = this.#socket;
+    const now = monotonicMs();
+    if (!isOpen(socket) || socket.bufferedAmount > MAX_BUFFERED_BYTES || now - this.#previewAt < PREVIEW_EVERY_MS)
+      return;
+    this.#previewAt = now;
+    const header = { type: "preview", ts: Date.now(), node, content_type } satisfies PreviewHeader;
+    const json = Buffer.from(JSON.stringify(header));
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(json.length);
+    socket.send(Buffer.concat([length, json, bytes]));
+  }
+
+  /** The attempt has been reported: this close is no loss. */
+  done(): void {
+    if (this.#ended) return;
+    this.#flush();
+    this.#send({ type: "done" });
+    this.#end();
+    this.#socket?.close(CLOSE.DONE);
+  }
+
+  /** Gives up without a word: the attempt was lost, or the process ends. */
+  abandon(): void {
+    this.#end();
+    this.#socket?.terminate();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    if (this.#flushTimer) clearTimeout(this.#flushTimer);
+    if (this.#retryTimer) clearTimeout(this.#retryTimer);
+  }
+
+  #flush(): void {
+    this.#flushTimer = null;
+    if (!this.#pending || !isOpen(this.#socket)) return;
+    const now = monotonicMs();
+    this.#tokens = Math.min(BURST, this.#tokens + ((now - this.#tokensAt) * RATE) / 1_000);
+    this.#tokensAt = now;
+    if (this.#tokens < 1) {
+      this.#flushTimer = setTimeout(() => this.#flush(), ((1 - this.#tokens) * 1_000) / RATE + 1);
+      return;
+    }
+    this.#tokens--;
+    const { progress, detail } = this.#pending;
+    this.#pending = null;
+    this.#send({ type: "progress", progress, progress_detail: detail });
+  }
+
+  #send(frame: object): void {
+    if (!isOpen(this.#socket)) return;
+    this.#socket.send(JSON.stringify({ ...frame, n: ++this.#n, ts: Date.now() }));
+  }
+
+  #connect(): void {
+    const socket = new WebSocket(this.#url, {
+      headers: this.#headers,
+      perMessageDeflate: false,
+      handshakeTimeout: 5_000,
+    });
+    this.#socket = socket;
+    let refused = false;
+    const pings = setInterval(() => this.#ping(socket), PING_MS);
+    socket.on("open", () => {
+      this.#alive();
+      this.#backoff = FIRST_BACKOFF_MS;
+      this.#handlers.opened();
+      this.#flush();
+    });
+    socket.on("message", (data, isBinary) => {
+      this.#alive();
+      if (!isBinary) this.#onText(String(data));
+    });
+    socket.on("unexpected-response", (_request, response) => {
+      refused = true;
+      response.resume();
+      socket.terminate();
+    });
+    socket.on("error", () => {});
+    socket.on("close", (code) => {
+      clearInterval(pings);
+      if (this.#ended) return;
+      if (!refused) this.#handlers.closed(this.#aliveAt);
+      if (FINAL_CODES.includes(code)) return;
+      this.#retryTimer = setTimeout(() => this.#connect(), jittered(this.#backoff));
+      this.#backoff = Math.min(MAX_BACKOFF_MS, this.#backoff * 2);
+    });
+  }
+
+  #onText(text: string): void {
+    if (text === PONG) return;
+    const frame = agentDownFrameSchema.safeParse(jsonOrNull(text));
+    if (!frame.success) return;
+    if (frame.data.type === "cancel") this.#handlers.cancel();
+    else this.#handlers.lost();
+  }
+
+  #alive(): void {
+    this.#aliveAt = monotonicMs();
+    this.#missed = 0;
+  }
+
+  #ping(socket: WebSocket): void {
+    if (!isOpen(socket)) return;
+    if (this.#missed >= MISSED_PONGS) {
+      socket.terminate();
+      return;
+    }
+    this.#missed++;
+    socket.send(PING);
+  }
+}
+
+function isOpen(socket: WebSocket | null): socket is WebSocket {
+  return socket?.readyState === WebSocket.OPEN;
+}
+
+/** A URL of the control plane as a WebSocket URL on the host that the agent was told to use. */
+export function socketUrl(controlUrl: string, path: string): string {
+  const control = new URL(controlUrl);
+  const named = new URL(path, controlUrl);
+  control.pathname = named.pathname;
+  control.search = named.search;
+  control.protocol = control.protocol === "https:" ? "wss:" : "ws:";
+  return control.href;
+}
+
+function jsonOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
