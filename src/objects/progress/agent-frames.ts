@@ -43,13 +43,13 @@ export class AgentFrames {
     kept.progress = Math.max(kept.progress, frame.progress);
     const { record } = this.#picture;
     // Over the pace it is heard, not sent: the next one that is sent says the same or more.
-    if (record === null || this.#viewers.size === 0 || !this.#isInPace("progress")) return;
+    if (record === null || !this.#viewers.isWatched() || !this.#isInPace("progress")) return;
     const shown = this.#picture.progressFrame(record);
     if (shown !== null) await this.#viewers.broadcast([{ body: this.#writer.text(shown) }]);
   }
 
   async #takeLog({ level, message }: Extract<AgentFrame, { type: "log" }>): Promise<void> {
-    if (this.#viewers.size === 0 || !this.#isInPace("log")) return;
+    if (!this.#viewers.isWatched() || !this.#isInPace("log")) return;
     await this.#viewers.broadcast([{ body: this.#writer.text({ type: "log", level, message }) }]);
   }
 

@@ -155,7 +155,7 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     const known = this.#picture.record?.revision ?? 0;
     if (!this.#picture.learn(record, lease)) return;
     this.#agents.refuseBefore(record.attempt);
-    if (this.#viewers.size === 0) return;
+    if (!this.#viewers.isWatched()) return;
     if (isTerminal(record.status)) await this.#viewers.broadcast(await this.#endItems(record));
     else if (record.revision > known) await this.#viewers.broadcast([this.#statusItem(record)]);
     this.#viewers.keep(this.#writer.last);

@@ -44,12 +44,14 @@ export class Viewers {
     this.#access = access;
   }
 
-  get size(): number {
-    return this.#open.size;
-  }
-
   withTicket(nonce: string): Viewer[] {
     return [...this.#open.values()].filter(({ kept }) => kept.ticket === nonce);
+  }
+
+  /** True when anyone has had its snapshot. */
+  isWatched(): boolean {
+    for (const { ready } of this.#open.values()) if (ready) return true;
+    return false;
   }
 
   wantsPreviews(): boolean {

@@ -1,0 +1,182 @@
+/**
+ * Holds the ProgressObject to CONTRACT 1 (Stream) with real sockets and a real account: what a viewer sees, and who may watch.
+ */
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { parsePreview, previewBytes } from "../../src/domain/preview.ts";
+import { progressOf } from "../../src/objects/locate.ts";
+import { keyIdSchema } from "../../src/protocol/ids.ts";
+import { bindings } from "./support/account.ts";
+import { person, send } from "./support/client.ts";
+import { agentSocket, detail, socketOf, watch } from "./support/sockets.ts";
+import {
+  commit,
+  growing,
+  OTHER_AGENT,
+  progress,
+  revision,
+  seqsOf,
+  shows,
+  withJob,
+  withRunningJob,
+} from "./support/watched-job.ts";
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("what a viewer sees", () => {
+  it("is every frame of CONTRACT in order, from the snapshot to the end, and the socket closed with 1000", async () => {
+    const owned = await withJob();
+    const viewer = await watch(owned.job, owned.key);
+    await viewer.frame(revision(1));
+    const lease = await owned.agent.lease(owned.job);
+    await viewer.frame(revision(2));
+    const agent = await agentSocket(lease);
+    agent.say(progress(1, 0.25));
+    agent.say({ type: "log", n: 2, ts: 2, level: "info", message: "loading" });
+    agent.say(progress(3, 1));
+    await viewer.frame(shows(0.999));
+    await commit(owned, lease);
+    expect(await viewer.closed).toEqual({ code: 1000, reason: "done" });
+    expect(viewer.frames).toMatchObject([
+      { type: "status", status: "queued", progress: 0, revision: 1 },
+      { type: "status", status: "running", progress: 0, revision: 2 },
+      { type: "progress", progress: 0.25, progress_detail: detail() },
+      { type: "log", level: "info", message: "loading" },
+      { type: "progress", progress: 0.999 },
+      { type: "status", status: "succeeded", progress: 1, revision: 3 },
+      { type: "artifact", artifact: { index: 0, filename: "image_0.png", url: expect.stringMatching(/^http/) } },
+      { type: "done", status: "succeeded", result: { artifacts: [{ index: 0 }] }, error: null },
+    ]);
+    for (const frame of viewer.frames) {
+      expect(frame.job_id).toBe(owned.job);
+      expect(frame.ts).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+    }
+    expect(seqsOf(viewer)).toEqual(growing(seqsOf(viewer)));
+  });
+
+  it("never falls within an attempt, and begins anew with the next", async () => {
+    const { job, key, lease, socket, agent } = await withRunningJob();
+    const viewer = await watch(job, key);
+    for (const [n, share] of [0.5, 0.2, 0.6].entries()) socket.say(progress(n + 1, share));
+    await viewer.frame(shows(0.6));
+    await agent.stub().release(lease, { reason: "drain", missing: [] });
+    await viewer.frame(revision(3));
+    const next = await agentSocket(await agent.lease(job, { attempt: 2, agent: OTHER_AGENT }));
+    next.say(progress(1, 0.1));
+    await viewer.frame(shows(0.1));
+    const shares = viewer.frames.map(({ type, status, progress: share }) => `${status ?? type} ${share}`);
+    expect(shares).toEqual([
+      "running 0",
+      "progress 0.5",
+      "progress 0.5",
+      "progress 0.6",
+      "queued 0",
+      "running 0",
+      "progress 0.1",
+    ]);
+  });
+
+  it("is the whole end at once when the job is over, and again for the next who asks", async () => {
+    const owned = await withRunningJob();
+    await commit(owned, owned.lease);
+    for (const seen of [null, 5]) {
+      const viewer = await watch(owned.job, owned.key, seen === null ? "" : `?last_seq=${seen}`);
+      expect(await viewer.closed).toEqual({ code: 1000, reason: "done" });
+      expect(viewer.types).toEqual(["status", "artifact", "done"]);
+    }
+  });
+
+  it("is the cancel of a job nobody had claimed yet", async () => {
+    const owned = await withJob();
+    const viewer = await watch(owned.job, owned.key);
+    await owned.agent.stub().cancelJob({ by: "internal", keyid: "test" }, owned.job);
+    await viewer.closed;
+    expect(viewer.frames).toMatchObject([
+      { status: "queued" },
+      { type: "status", status: "canceled" },
+      { type: "done", status: "canceled", result: null, error: null },
+    ]);
+  });
+
+  it("goes on above the number the viewer saw last, but not from a far future", async () => {
+    const { job, key } = await withJob();
+    const ahead = Date.now() + 30_000;
+    const returning = await watch(job, key, `?last_seq=${ahead}`);
+    expect((await returning.frame(revision(1))).seq).toBe(ahead + 1);
+    const liar = await watch(job, key, `?last_seq=${ahead + 10_000_000}`);
+    expect((await liar.frame(revision(1))).seq).toBeLessThan(ahead + 1_000);
+  });
+
+  it("includes previews, numbered among the frames, only where they were asked for", async () => {
+    const { job, key, socket } = await withRunningJob();
+    const [plain, curious] = [await watch(job, key), await watch(job, key, "?previews=1")];
+    const header = { type: "preview", ts: 1, node: "3", content_type: "image/jpeg" } as const;
+    socket.socket.send(previewBytes(header, new Uint8Array([255, 216, 1, 2])));
+    socket.say(progress(1, 0.5));
+    await Promise.all([plain.frame(shows(0.5)), curious.frame(shows(0.5))]);
+    expect(plain.blobs).toEqual([]);
+    const seen = parsePreview(curious.blobs[0] ?? new ArrayBuffer());
+    expect(seen?.header).toMatchObject({ type: "preview", node: "3", content_type: "image/jpeg" });
+    expect([...(seen?.image ?? [])]).toEqual([255, 216, 1, 2]);
+    const [first = 0, last = 0] = seqsOf(curious).slice(-2);
+    expect(seen?.header.seq).toBeGreaterThan(first);
+    expect(seen?.header.seq).toBeLessThan(last);
+  });
+
+  it("is a publish repeated, late or older than what it was told: nothing", async () => {
+    const owned = await withRunningJob();
+    const viewer = await watch(owned.job, owned.key);
+    const record = await owned.agent.stub().snapshot(owned.job);
+    if (!record) throw new Error("no snapshot");
+    const object = progressOf(bindings, owned.account, owned.job);
+    await object.publish({ ...record.record, status: "queued", revision: 1 });
+    await object.publish(record.record);
+    owned.socket.say(progress(1, 0.5));
+    await viewer.frame(shows(0.5));
+    expect(viewer.types).toEqual(["status", "progress"]);
+  });
+});
+
+describe("who may watch", () => {
+  it("finds an unknown, a foreign and a malformed id closed with 1008, all alike", async () => {
+    const [owned, stranger] = [await withJob(), await person()];
+    for (const id of [owned.job, "j_000000000000", "nonsense"]) {
+      const viewer = await watch(id, stranger.key);
+      expect(await viewer.closed).toEqual({ code: 1008, reason: "unknown job" });
+      expect(viewer.frames).toEqual([]);
+    }
+  });
+
+  it("is closed with 1008 while sockets are disabled", async () => {
+    const { job, key } = await withJob();
+    const headers = { Upgrade: "websocket", Authorization: `Bearer ${key}` };
+    const viewer = socketOf(await send(`/ws/jobs/${job}`, { headers }, { WEBSOCKET_ENABLED: "false" }));
+    expect(await viewer.closed).toEqual({ code: 1008, reason: "disabled" });
+  });
+
+  it("is closed with 4401 before the next frame once the key was revoked and the last check is over 25 s old", async () => {
+    const owned = await withRunningJob();
+    const other = (await person("user", "internal", owned.account)).key;
+    const [revoked, valid] = [await watch(owned.job, owned.key), await watch(owned.job, other)];
+    await owned.agent.stub().revokeKey(keyIdSchema.parse(owned.keyid));
+    owned.socket.say(progress(1, 0.1));
+    await Promise.all([revoked.frame(shows(0.1)), valid.frame(shows(0.1))]);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 26_000 });
+    owned.socket.say(progress(2, 0.2));
+    owned.socket.say(progress(3, 0.3));
+    expect(await revoked.closed).toEqual({ code: 4401, reason: "key revoked" });
+    await valid.frame(shows(0.3));
+    expect(revoked.types).toEqual(["status", "progress"]);
+    expect(valid.types).toEqual(["status", "progress", "progress", "progress"]);
+  });
+
+  it("has nothing to say but ping, which is answered without waking anyone", async () => {
+    const { job, key } = await withJob();
+    const viewer = await watch(job, key);
+    viewer.say("ping");
+    await viewer.until(() => viewer.texts.includes("pong"));
+    viewer.say("hello?");
+    expect(await viewer.closed).toEqual({ code: 1008, reason: "only ping is expected" });
+  });
+});
