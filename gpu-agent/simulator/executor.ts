@@ -3,15 +3,16 @@
  * Invariant: the events of a prompt come in ComfyUI's order, and its finished nodes stay cached whatever becomes of the rest.
  */
 import { ExecutionList } from "./execution-list.ts";
-import type { Machine } from "./machine.ts";
+import { Dead, type Machine } from "./machine.ts";
 import { Interrupted, type NodeClass, NodeError, type NodeResult } from "./nodes/definition.ts";
 import { NODE_CLASSES } from "./nodes/registry.ts";
 import { inputsOf, linkOf, type UiOutput } from "./output-cache.ts";
 import { ProgressState } from "./progress-state.ts";
 import type { QueueItem } from "./prompt-queue.ts";
 import { type Dumpable, dump, isMap, textAt } from "./python-json.ts";
-import { runContext } from "./run-context.ts";
-import { isOpaque, type Value } from "./values.ts";
+import { runContext, sabotage } from "./run-context.ts";
+import { shownValue } from "./tensor-text.ts";
+import { type Blocker, isOpaque, type Value } from "./values.ts";
 
 export type RunReport = {
   success: boolean;
@@ -19,6 +20,12 @@ export type RunReport = {
   outputs: Map<string, Dumpable>;
   meta: Map<string, Dumpable>;
 };
+
+type Fields = { [key: string]: Dumpable };
+
+function isBlocker(value: Value | undefined): value is Blocker {
+  return isOpaque(value) && value.kind === "blocker";
+}
 
 export class Execution {
   private readonly machine: Machine;
@@ -43,7 +50,6 @@ export class Execution {
     machine.clientId = this.clientId;
     machine.lastNodeId = null;
     this.tell("execution_start", { prompt_id: item.promptId, timestamp: Date.now() });
-    if (machine.options.cache === "none") machine.cache.clear();
     machine.cache.begin(item.prompt, NODE_CLASSES, machine.world);
     const cached = [...item.prompt.keys()].filter((id) => machine.cache.get(id) !== null);
     this.tell("execution_cached", { nodes: cached, prompt_id: item.promptId, timestamp: Date.now() });
@@ -65,6 +71,7 @@ export class Execution {
       try {
         await this.runNode(nodeId);
       } catch (error) {
+        if (error instanceof Dead || machine.isStopped) throw new Dead();
         this.fail(nodeId, error);
         return false;
       }
@@ -108,9 +115,34 @@ export class Execution {
         this.sendProgress();
       },
     });
-    const extra = this.machine.options.nodeMs[node.name] ?? 0;
-    if (extra > 0) await context.busy(extra);
-    return await node.run(this.resolved(nodeId), context);
+    const inputs = this.resolved(nodeId);
+    const blocker = [...inputs.values()].find((value) => isBlocker(value));
+    if (isBlocker(blocker)) return this.blocked(node, nodeId, blocker);
+    await sabotage(this.machine, node);
+    const result = await node.run(inputs, context);
+    this.machine.throwIfDead();
+    const { block } = this.machine.faults.plan;
+    if (block?.class !== node.name) return result;
+    return { outputs: node.outputs.map(() => ({ kind: "blocker", message: block.message })) };
+  }
+
+  /** The node does not run. The first one behind the blocker tells why, and the run goes on. */
+  private blocked(node: NodeClass, nodeId: string, { message }: Blocker): NodeResult {
+    if (message !== null) {
+      const error = {
+        prompt_id: this.item.promptId,
+        node_id: nodeId,
+        node_type: node.name,
+        executed: [...this.executed],
+        exception_message: `Execution Blocked: ${message}`,
+        exception_type: "ExecutionBlocked",
+        traceback: [],
+        current_inputs: [],
+        current_outputs: [],
+      };
+      this.machine.send("execution_error", error, this.clientId);
+    }
+    return { outputs: node.outputs.map(() => ({ kind: "blocker", message: null })) };
   }
 
   /** Literals as they are, links followed to what the cache holds. */
@@ -125,7 +157,7 @@ export class Execution {
   }
 
   private throwIfInterrupted(): void {
-    if (!this.machine.interruptAsked) return;
+    if (!this.machine.interruptAsked || this.machine.faults.isDeaf) return;
     this.machine.interruptAsked = false;
     throw new Interrupted();
   }
@@ -140,10 +172,12 @@ export class Execution {
     }
     const type = error instanceof NodeError ? error.type : "RuntimeError";
     const message = error instanceof Error ? error.message : String(error);
+    const tip = error instanceof NodeError ? error.tip : "";
+    this.machine.log.line(`!!! Exception during processing !!! ${message}`);
     this.tell("execution_error", {
       ...who,
       executed,
-      exception_message: message,
+      exception_message: `${message}\n${tip}`,
       exception_type: type,
       traceback: tracebackOf(this.classOf(nodeId), message),
       current_inputs: this.shownInputs(nodeId),
@@ -152,11 +186,13 @@ export class Execution {
     });
   }
 
+  /** With the hidden inputs: the whole graph, and what was in `extra_pnginfo`. */
   private shownInputs(nodeId: string): Dumpable {
-    const shown = [...this.resolved(nodeId)].map(
-      ([name, value]) => [name, [isOpaque(value) ? value.kind : value]] as const,
-    );
-    return new Map<string, Dumpable>(shown);
+    const inputs = this.resolved(nodeId);
+    const hidden = Object.keys(this.classOf(nodeId)?.hidden ?? {});
+    if (hidden.includes("prompt")) inputs.set("prompt", this.item.prompt);
+    if (hidden.includes("extra_pnginfo")) inputs.set("extra_pnginfo", this.item.extraData.get("extra_pnginfo") ?? null);
+    return new Map<string, Dumpable>([...inputs].map(([name, value]) => [name, [shownValue(value)]] as const));
   }
 
   private uiOutputs(): { outputs: Map<string, Dumpable>; meta: Map<string, Dumpable> } {
@@ -183,12 +219,12 @@ export class Execution {
   }
 
   /** For the history and for the one who asked; `broadcast`: for everybody when nobody in particular asked. */
-  private tell(type: string, data: Dumpable, broadcast = false): void {
+  private tell(type: string, data: Fields, broadcast = false): void {
     this.messages.push([type, data]);
     if (this.clientId !== null || broadcast) this.machine.send(type, data, this.clientId);
   }
 
-  private sendOwn(type: string, data: Dumpable): void {
+  private sendOwn(type: string, data: Fields): void {
     if (this.clientId !== null) this.machine.send(type, data, this.clientId);
   }
 

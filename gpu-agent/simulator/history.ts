@@ -2,12 +2,14 @@
  * Owns what became of finished prompts.
  * Invariant: an entry appears whole, in the same turn in which its prompt stops running; the oldest go beyond the limit.
  */
+import type { QueueItem } from "./prompt-queue.ts";
 import type { Dumpable } from "./python-json.ts";
 
 const LIMIT = 10_000;
 
 export type HistoryEntry = {
-  prompt: Dumpable;
+  /** As it ran, without the secrets of its `extraData`. */
+  item: QueueItem;
   outputs: Map<string, Dumpable>;
   status: { status_str: "success" | "error"; completed: boolean; messages: [string, Dumpable][] };
   meta: Map<string, Dumpable>;
@@ -35,13 +37,11 @@ export class History {
 
   /** Oldest first. Without offset the newest `max`; an offset counts from the oldest. */
   list(max: number | null, offset: number): Map<string, HistoryEntry> {
-    const all = [...this.entries];
-    const start = offset < 0 && max !== null ? all.length - max : offset;
+    const start = offset < 0 && max !== null ? this.entries.size - max : offset;
     const listed: [string, HistoryEntry][] = [];
-    for (const [index, pair] of all.entries()) {
-      if (index < start) continue;
-      if (max !== null && listed.length >= max) break;
-      listed.push(pair);
+    for (const [index, pair] of [...this.entries].entries()) {
+      if (index >= start) listed.push(pair);
+      if (max !== null && index >= start && listed.length >= max) break;
     }
     return new Map(listed);
   }

@@ -1,31 +1,40 @@
 /**
- * Owns HTTP: bodies and their limit, routes with and without /api, and the answers that aiohttp gives by itself.
+ * Owns HTTP: bodies and their limit, the choice of a route, and the answers that aiohttp gives by itself.
  * Invariant: every request gets an answer; an exception in a handler is a 500 of plain text, never a closed socket.
  */
+import { createReadStream } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type Dumpable, dump, type Json, parse } from "./python-json.ts";
+import { pipeline } from "node:stream/promises";
+import { type Dumpable, dump, isMap, type Json, type JsonMap, parse } from "./python-json.ts";
 
-export type Reply = { status: number; headers: Record<string, string>; body: Buffer | string };
+/** Part of a file: both ends included. */
+export type FilePart = { path: string; start: number; end: number };
+/** Null as body: no body and no length, sent as an empty chunked stream. */
+export type Reply = { status: number; headers: Record<string, string>; body: Buffer | string | FilePart | null };
 export type Call = {
   method: string;
+  /** As sent: not decoded, dots not resolved. */
   path: string;
   query: URLSearchParams;
   headers: IncomingMessage["headers"];
-  /** Parts of the path that the route's pattern left open. */
+  /** Parts of the path that the route's pattern left open, decoded. */
   params: string[];
   body: Buffer;
 };
-export type Handler = (call: Call) => Reply | Promise<Reply>;
-/** `{}` stands for one part of the path, a last `{}+` for the rest. */
+/** "reset" cuts the connection instead of an answer. */
+export type Handler = (call: Call) => Reply | Promise<Reply | "reset">;
+/** "METHOD /path"; `{}` stands for one part of the path, `{}+` for the rest. */
 export type Routes = Record<string, Handler>;
+/** What a fault does to a call: its own answer, no answer at all ("reset"), or null for none. */
+export type Gate = (call: Call) => Promise<Reply | "reset" | null>;
 
 export function json(value: Dumpable, status = 200): Reply {
   return { status, headers: { "Content-Type": "application/json; charset=utf-8" }, body: dump(value) };
 }
 
-/** 200 without a body or a type: what commands answer. */
+/** No body, no type: what commands and refusals answer. */
 export function empty(status = 200): Reply {
-  return { status, headers: status === 200 ? {} : { "Content-Type": "application/octet-stream" }, body: "" };
+  return { status, headers: {}, body: "" };
 }
 
 export function plain(status: number, text: string): Reply {
@@ -42,51 +51,51 @@ export function jsonBody(call: Call): Json {
   return parse(call.body.toString("utf8"));
 }
 
-type Compiled = { method: string; pattern: RegExp; handler: Handler; path: string };
+/** As above; throws where the body is no object, as `.get` does there. */
+export function objectBody(call: Call): JsonMap {
+  const body = jsonBody(call);
+  if (!isMap(body)) throw new TypeError("object has no attribute 'get'");
+  return body;
+}
+
+type Compiled = { method: string; pattern: RegExp; handler: Handler };
 
 function compile(routes: Routes): Compiled[] {
   return Object.entries(routes).map(([key, handler]) => {
     const [method = "GET", path = "/"] = key.split(" ");
-    const pattern = path
-      .replace(/[.]/g, "\\.")
-      .replace(/\{\}\+/g, "(.+)")
-      .replace(/\{\}/g, "([^/]+)");
-    return { method, pattern: new RegExp(`^${pattern}$`), handler, path };
+    const pattern = path.replaceAll(".", "\\.").replaceAll("{}+", "(.+)").replaceAll("{}", "([^/]+)");
+    return { method, pattern: new RegExp(`^${pattern}$`), handler };
   });
 }
 
-export type Gate = (call: Call) => Promise<Reply | "reset" | null>;
-
-export function createHttpServer(routes: Routes, limitBytes: () => number, gate: Gate): Server {
+export function createHttpServer(routes: Routes, limitBytes: number, gate: Gate): Server {
   const table = compile(routes);
   return createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
-    void answer(request, response).catch(() => response.destroy());
+    answer(request, response).catch(() => response.destroy());
   });
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? "/", "http://simulator");
-    const body = await readBody(request, limitBytes());
-    const method = request.method ?? "GET";
+    const body = await readBody(request, limitBytes);
+    const [path = "/", ...rest] = (request.url ?? "/").split("?");
     const call: Call = {
-      method,
-      path: url.pathname,
-      query: url.searchParams,
+      method: request.method ?? "GET",
+      path,
+      query: new URLSearchParams(rest.join("?")),
       headers: request.headers,
       params: [],
       body: body ?? Buffer.alloc(0),
     };
-    const reply = body === null ? tooLarge(limitBytes()) : await handled(call);
-    if (reply === "reset") {
-      request.socket.destroy();
-      return;
-    }
-    write(response, reply, method === "HEAD");
+    const reply = body === null ? plain(413, `Maximum request body size ${limitBytes} exceeded.`) : await handled(call);
+    if (reply === "reset") request.socket.destroy();
+    else await write(response, reply, call.method === "HEAD");
   }
 
   async function handled(call: Call): Promise<Reply | "reset"> {
     try {
       const injected = await gate(call);
       if (injected !== null) return injected;
+      if (isForeign(call)) return empty(403);
+      if (call.method === "OPTIONS") return empty();
       return await routed(table, call);
     } catch {
       return serverError();
@@ -94,22 +103,41 @@ export function createHttpServer(routes: Routes, limitBytes: () => number, gate:
   }
 }
 
-async function routed(table: Compiled[], call: Call): Promise<Reply> {
+/** A browser on another site, talking to a loopback name. */
+function isForeign({ headers }: Call): boolean {
+  const { origin, host = "" } = headers;
+  if (origin === undefined || !/^(localhost|127\.|\[::1\])/.test(host)) return false;
+  try {
+    return new URL(origin).host !== host;
+  } catch {
+    return true;
+  }
+}
+
+async function routed(table: Compiled[], call: Call): Promise<Reply | "reset"> {
   const wanted = call.method === "HEAD" ? "GET" : call.method;
   const path = bare(call.path);
+  const allowed = new Set(["GET", "HEAD"]);
   for (const { method, pattern, handler } of table) {
-    const match = method === wanted ? pattern.exec(path) : null;
-    if (match) return await handler({ ...call, params: match.slice(1).map(decoded) });
+    const match = pattern.exec(path);
+    if (!match) continue;
+    if (method === wanted) return await handler({ ...call, params: match.slice(1).map(decoded) });
+    allowed.add(method);
   }
-  return notFound(table, call, path);
+  // The pages of the browser are served from everywhere, so a GET finds nothing (404), anything else a wrong method (405).
+  if (wanted === "GET") return { status: 404, headers: { "Content-Type": "application/octet-stream" }, body: null };
+  const text = "405: Method Not Allowed";
+  return {
+    ...plain(405, text),
+    headers: { "Content-Type": "text/plain; charset=utf-8", Allow: [...allowed].sort().join(",") },
+  };
 }
 
 /** /api/x is /x, except what exists only under one of the two names. */
 function bare(path: string): string {
   if (!path.startsWith("/api/")) return path;
   const rest = path.slice(4);
-  if (rest.startsWith("/internal/")) return path;
-  return /^\/(jobs|assets|tags)(\/|$)/.test(rest) ? path : rest;
+  return /^\/(internal|jobs|assets|tags|sim)(\/|$)/.test(rest) ? path : rest;
 }
 
 function decoded(part: string): string {
@@ -120,20 +148,7 @@ function decoded(part: string): string {
   }
 }
 
-/** Pages of the browser are served from everywhere, so a GET finds nothing (404), anything else a wrong method (405). */
-function notFound(_table: Compiled[], call: Call, _path: string): Reply {
-  if (call.method === "GET" || call.method === "HEAD") return empty(404);
-  return {
-    status: 405,
-    headers: { "Content-Type": "text/plain; charset=utf-8", Allow: "GET,HEAD" },
-    body: "405: Method Not Allowed",
-  };
-}
-
-function tooLarge(limit: number): Reply {
-  return plain(413, `Maximum request body size ${limit} exceeded.`);
-}
-
+/** Null when it is over the limit; what is too much is read and thrown away. */
 async function readBody(request: IncomingMessage, limit: number): Promise<Buffer | null> {
   const parts: Buffer[] = [];
   let size = 0;
@@ -145,8 +160,23 @@ async function readBody(request: IncomingMessage, limit: number): Promise<Buffer
   return size > limit ? null : Buffer.concat(parts);
 }
 
-function write(response: ServerResponse, reply: Reply, isHead: boolean): void {
-  const bytes = typeof reply.body === "string" ? Buffer.from(reply.body) : reply.body;
-  response.writeHead(reply.status, { "Content-Length": bytes.length, ...reply.headers });
-  response.end(isHead ? undefined : bytes);
+async function write(response: ServerResponse, { status, headers, body }: Reply, isHead: boolean): Promise<void> {
+  const encoded = Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, headerBytes(value)]));
+  if (body === null || status === 304) {
+    response.writeHead(status, encoded);
+    response.end();
+  } else if (typeof body === "string" || Buffer.isBuffer(body)) {
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
+    response.writeHead(status, { ...encoded, "Content-Length": bytes.length });
+    response.end(isHead ? undefined : bytes);
+  } else {
+    response.writeHead(status, { ...encoded, "Content-Length": body.end - body.start + 1 });
+    if (isHead || body.end < body.start) response.end();
+    else await pipeline(createReadStream(body.path, { start: body.start, end: body.end }), response);
+  }
+}
+
+/** Headers leave as UTF-8 bytes. */
+function headerBytes(value: string): string {
+  return /^[\x20-\x7e]*$/.test(value) ? value : Buffer.from(value, "utf8").toString("latin1");
 }

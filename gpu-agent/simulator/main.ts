@@ -6,6 +6,9 @@
 import { HELP, readCommandLine } from "./options.ts";
 import { startSimulator } from "./simulator.ts";
 
+/** What the kernel's out-of-memory killer leaves behind. */
+const KILLED = 137;
+
 const options = readCommandLine(process.argv.slice(2));
 if (typeof options === "string") {
   const isHelp = options === "help";
@@ -13,10 +16,9 @@ if (typeof options === "string") {
   process.exit(isHelp ? 0 : 2);
 }
 
-const simulator = await startSimulator(options);
-process.stdout.write(
-  `${JSON.stringify({ ready: true, url: simulator.url, port: simulator.port, line: options.line, pid: process.pid })}\n`,
-);
+const simulator = await startSimulator(options, () => process.exit(KILLED));
+const { url, port } = simulator;
+process.stdout.write(`${JSON.stringify({ ready: true, url, port, line: options.line, pid: process.pid })}\n`);
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {

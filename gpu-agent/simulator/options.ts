@@ -12,6 +12,9 @@ export type PreviewMethod = "none" | "auto" | "latent2rgb" | "taesd";
 /** Model files by ComfyUI's folder key. */
 export type Models = Readonly<Record<string, readonly string[]>>;
 
+/** `classic` keeps what the prompt before left, `memory` what fits, `none` nothing. */
+export type CacheKind = "classic" | "memory" | "none";
+
 export type SimulatorOptions = {
   host: string;
   /** 0: any free port. */
@@ -33,7 +36,8 @@ export type SimulatorOptions = {
   maxUploadBytes: number;
   vramBytes: number;
   gpuName: string;
-  cache: "classic" | "none";
+  /** Null: as the line does by default. */
+  cache: CacheKind | null;
   /** Refuse connections this long before listening. */
   startMs: number;
   /** Path of a JSON file with fault knobs, read at start, or null. */
@@ -75,7 +79,7 @@ export function completeOptions(given: Partial<SimulatorOptions> = {}): Simulato
     maxUploadBytes: 104_857_600,
     vramBytes: 25_757_220_864,
     gpuName: "cuda:0 NVIDIA GeForce RTX 4090 (simulated)",
-    cache: "classic",
+    cache: null,
     startMs: 0,
     faultsFile: null,
     objectInfoBytes: 0,
@@ -100,6 +104,7 @@ const FLAGS = {
   "vram-mb": { type: "string" },
   "gpu-name": { type: "string" },
   "cache-none": { type: "boolean" },
+  "cache-classic": { type: "boolean" },
   "start-ms": { type: "string" },
   faults: { type: "string" },
   "object-info-bytes": { type: "string" },
@@ -113,7 +118,7 @@ export const HELP = `comfy simulator: ComfyUI's protocol without a GPU
   --output-dir DIR  --input-dir DIR        --temp-dir DIR
   --model FOLDER/FILE (repeat; adds to the models listed)
   --preview-method none | latent2rgb       --max-upload-mb 100
-  --vram-mb 24564   --gpu-name NAME        --cache-none
+  --vram-mb 24564   --gpu-name NAME        --cache-none | --cache-classic
   --start-ms 0      --faults FILE.json     --object-info-bytes 0
 `;
 
@@ -153,7 +158,7 @@ export function readCommandLine(args: string[]): SimulatorOptions | string {
     nodeMs: nodeDurations(values["node-ms"] ?? [], problems),
     models: withModels(values.model ?? [], problems),
     previewMethod: isPreviewMethod(method) ? method : "none",
-    cache: values["cache-none"] ? "none" : "classic",
+    cache: values["cache-none"] ? "none" : values["cache-classic"] ? "classic" : null,
     faultsFile: values.faults ?? null,
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values["gpu-name"] === undefined ? {} : { gpuName: values["gpu-name"] }),

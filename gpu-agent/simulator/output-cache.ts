@@ -4,21 +4,36 @@
  */
 import { createHash } from "node:crypto";
 import type { Inputs, NodeClass, World } from "./nodes/definition.ts";
+import type { CacheKind } from "./options.ts";
 import { type Dumpable, dump, isMap, type Json, type JsonMap, textAt } from "./python-json.ts";
-import type { Value } from "./values.ts";
+import { isOpaque, type Value } from "./values.ts";
 
 export type UiOutput = { output: Record<string, Dumpable>; meta: Dumpable };
 export type Cached = { outputs: Value[]; ui: UiOutput | null };
 
+/** What the `memory` cache may hold. */
+const MEMORY_BYTES = 192 * 1024 * 1024;
+
 export class OutputCache {
   private kept = new Map<string, Cached>();
   private keys = new Map<string, string>();
+  private readonly kind: CacheKind;
 
-  /** Drops what the new prompt cannot use. */
+  constructor(kind: CacheKind) {
+    this.kind = kind;
+  }
+
+  /** Drops what may not outlast the prompt before, and learns the keys of the new one. */
   begin(prompt: JsonMap, classes: ReadonlyMap<string, NodeClass>, world: World): void {
     this.keys = signatures(prompt, classes, world);
+    if (this.kind === "none") this.kept.clear();
     const wanted = new Set(this.keys.values());
-    for (const key of this.kept.keys()) if (!wanted.has(key)) this.kept.delete(key);
+    let bytes = 0;
+    for (const [key, cached] of [...this.kept].reverse()) {
+      bytes += sizeOf(cached);
+      const stays = wanted.has(key) || (this.kind === "memory" && bytes < MEMORY_BYTES);
+      if (!stays) this.kept.delete(key);
+    }
   }
 
   get(nodeId: string): Cached | null {
@@ -34,6 +49,11 @@ export class OutputCache {
   clear(): void {
     this.kept.clear();
   }
+}
+
+function sizeOf({ outputs }: Cached): number {
+  const frames = outputs.flatMap((value) => (isOpaque(value) && "frames" in value ? value.frames : []));
+  return frames.reduce((sum, frame) => sum + frame.byteLength, 0);
 }
 
 /** A link is a list of two: node id and slot. */

@@ -89,3 +89,11 @@ function uint32(value: number): Buffer {
   data.writeUInt32BE(value, 0);
   return data;
 }
+
+/** The same picture in a file of `size` bytes: a chunk that decoders skip fills it up. Other files are returned as they are. */
+export function padPng(bytes: Buffer, size: number): Buffer {
+  const body = size - bytes.length - 12;
+  if (body < 0 || !bytes.subarray(0, 8).equals(SIGNATURE)) return bytes;
+  const end = bytes.length - 12;
+  return Buffer.concat([bytes.subarray(0, end), chunk("siMu", Buffer.alloc(body)), bytes.subarray(end)]);
+}

@@ -28,7 +28,7 @@ export class ProgressState {
   }
 
   /** The `data` of the message: always every node that has started. */
-  shown(): Dumpable {
+  shown(): { [key: string]: Dumpable } {
     const nodes = [...this.nodes].map(([id, entry]) => [id, { ...entry, ...this.identity(id) }] as const);
     return { prompt_id: this.promptId, nodes: new Map(nodes) };
   }

@@ -37,7 +37,7 @@ export class PromptQueue {
     else {
       this.heap[0] = last;
       this.current = first;
-      this.sink();
+      this.sink(0);
     }
     return this.current;
   }
@@ -64,14 +64,13 @@ export class PromptQueue {
     this.heap = [];
   }
 
-  /** Takes out the first waiting item with this id. */
-  remove(promptId: string): boolean {
+  /** Takes out the first waiting item with this id. "last" when none is left, false when there was no such item. */
+  remove(promptId: string): boolean | "last" {
     const at = this.heap.findIndex((item) => item.promptId === promptId);
     if (at < 0) return false;
-    const kept = this.heap.filter((_, index) => index !== at);
-    this.heap = [];
-    for (const item of kept) this.put(item);
-    return true;
+    this.heap.splice(at, 1);
+    for (let index = (this.heap.length >> 1) - 1; index >= 0; index--) this.sink(index);
+    return this.heap.length === 0 ? "last" : true;
   }
 
   private at(index: number): QueueItem {
@@ -80,11 +79,11 @@ export class PromptQueue {
     return item;
   }
 
-  private rise(from: number): void {
+  private rise(from: number, top = 0): void {
     let index = from;
     const item = this.at(index);
     try {
-      while (index > 0) {
+      while (index > top) {
         const parent = (index - 1) >> 1;
         if (!comesBefore(item, this.at(parent))) break;
         this.heap[index] = this.at(parent);
@@ -96,17 +95,17 @@ export class PromptQueue {
   }
 
   /** As heapq: the hole sinks to a leaf along the smaller children, then the item rises. */
-  private sink(): void {
-    const item = this.at(0);
-    let index = 0;
-    for (let child = 1; child < this.heap.length; child = 2 * index + 1) {
+  private sink(top: number): void {
+    const item = this.at(top);
+    let index = top;
+    for (let child = 2 * index + 1; child < this.heap.length; child = 2 * index + 1) {
       const right = child + 1;
       const least = right < this.heap.length && !comesBefore(this.at(child), this.at(right)) ? right : child;
       this.heap[index] = this.at(least);
       index = least;
     }
     this.heap[index] = item;
-    this.rise(index);
+    this.rise(index, top);
   }
 }
 
@@ -117,7 +116,14 @@ function comesBefore(a: QueueItem, b: QueueItem): boolean {
   throw new TypeError("'<' not supported between instances of 'dict' and 'dict'");
 }
 
-/** The five elements that /queue shows. */
-export function shownItem(item: QueueItem): Dumpable {
-  return [item.number, item.promptId, item.prompt, item.extraData, item.outputs];
+/** Fields of `extra_data` that history never shows, nor the newer line's queue. */
+const SECRETS = ["auth_token_comfy_org", "api_key_comfy_org"];
+
+export function withoutSecrets(extraData: Map<string, Json>): Map<string, Json> {
+  return new Map([...extraData].filter(([key]) => !SECRETS.includes(key)));
+}
+
+/** The five elements that /queue and /history show. */
+export function shownItem({ number, promptId, prompt, extraData, outputs }: QueueItem): Dumpable {
+  return [number, promptId, prompt, extraData, outputs];
 }

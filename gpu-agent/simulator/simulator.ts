@@ -1,83 +1,188 @@
 /**
- * Owns the simulator as a whole: the listener, and the machine behind it, which may die and come back.
+ * Owns the simulator as a whole: the listener, and the machine behind it, which may die and come back on the same port.
  * Invariant: after `close` nothing of it is left open, and no timer of it keeps a process alive.
  */
+import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { WebSocketServer } from "ws";
 import { Faults } from "./faults.ts";
-import { createHttpServer, type Routes } from "./http-server.ts";
-import { Machine } from "./machine.ts";
+import { type Call, createHttpServer, plain, type Reply, type Routes } from "./http-server.ts";
+import { acceptSockets, listen } from "./listener.ts";
+import { type Crash, Machine } from "./machine.ts";
 import { completeOptions, type SimulatorOptions } from "./options.ts";
 import { fileRoutes } from "./routes/file-routes.ts";
+import { jobsRoutes } from "./routes/jobs-routes.ts";
 import { promptRoutes } from "./routes/prompt-routes.ts";
+import { simulatorRoutes } from "./routes/simulator-routes.ts";
 import { statusRoutes } from "./routes/status-routes.ts";
+import { uploadRoutes } from "./routes/upload-routes.ts";
 import { Timeline } from "./timeline.ts";
 import { work } from "./worker.ts";
 
 export type Simulator = {
-  url: string;
-  port: number;
-  options: SimulatorOptions;
-  faults: Faults;
-  timeline: Timeline;
+  readonly url: string;
+  readonly port: number;
+  readonly options: SimulatorOptions;
+  readonly faults: Faults;
+  readonly timeline: Timeline;
+  /** Dies now, comes back after `downMs`. Resolves when it answers again. */
+  crash(downMs?: number): Promise<void>;
   close(): Promise<void>;
 };
 
-/** Starts one in this process. Without options: a free port, folders of its own, the older line. */
-export async function startSimulator(given: Partial<SimulatorOptions> = {}): Promise<Simulator> {
-  const options = completeOptions(given);
-  const faults = new Faults();
-  const timeline = new Timeline();
-  const machine = new Machine(options, faults, timeline);
-  void work(machine);
-  const server = createHttpServer(
-    routesFor(() => machine),
-    () => options.maxUploadBytes,
-    async () => null,
-  );
-  acceptSockets(server, () => machine);
-  const port = await listen(server, options.port, options.host);
-  return {
-    url: `http://${options.host}:${port}`,
-    port,
-    options,
-    faults,
-    timeline,
-    async close() {
-      machine.stop();
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+/**
+ * Starts one in this process. Without options: a free port, folders of its own, the older line.
+ * `exit` is called by a crash that asks for the end of the whole process.
+ */
+export async function startSimulator(
+  given: Partial<SimulatorOptions> = {},
+  exit: () => void = () => undefined,
+): Promise<Simulator> {
+  const running = new Running(completeOptions(given), exit);
+  await running.start();
+  return running;
 }
 
-function routesFor(machine: () => Machine): Routes {
-  return { ...promptRoutes(machine), ...fileRoutes(machine), ...statusRoutes(machine) };
-}
+class Running implements Simulator {
+  readonly options: SimulatorOptions;
+  readonly faults = new Faults();
+  readonly timeline = new Timeline();
+  port = 0;
+  private readonly exit: () => void;
+  private machine: Machine;
+  private server: Server | null = null;
+  /** Which life this is, from 1. */
+  private lives = 0;
+  private returning: { timer: NodeJS.Timeout; done: Promise<void>; resolve: () => void } | null = null;
+  private isClosed = false;
 
-function acceptSockets(server: Server, machine: () => Machine): void {
-  const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: 2 ** 26 });
-  server.on("upgrade", (request, socket, head) => {
-    const url = new URL(request.url ?? "/", "http://simulator");
-    if (url.pathname !== "/ws" && url.pathname !== "/api/ws") {
-      socket.destroy();
-      return;
+  constructor(options: SimulatorOptions, exit: () => void) {
+    this.options = options;
+    this.exit = exit;
+    this.machine = this.newMachine();
+  }
+
+  get url(): string {
+    return `http://${this.options.host}:${this.port}`;
+  }
+
+  private newMachine(): Machine {
+    this.lives += 1;
+    const { options, faults, timeline } = this;
+    return new Machine({ options, faults, timeline, crash: (how) => this.die(how) });
+  }
+
+  async start(): Promise<void> {
+    const file = this.options.faultsFile;
+    if (file !== null) {
+      this.readFaults(file);
+      watchFile(file, { interval: 200, persistent: false }, () => this.readFaults(file));
     }
-    sockets.handleUpgrade(request, socket, head, (client) => {
-      machine().sockets.accept(client, url.searchParams.get("clientId") ?? "");
-    });
-  });
-}
+    if (this.options.startMs > 0) await new Promise((resolve) => setTimeout(resolve, this.options.startMs));
+    await this.live();
+  }
 
-async function listen(server: Server, port: number, host: string): Promise<number> {
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve();
+  /** The file holds all knobs: what it no longer names goes out. An unreadable file changes nothing. */
+  private readFaults(file: string): void {
+    try {
+      const plan: unknown = JSON.parse(readFileSync(file, "utf8"));
+      if (typeof plan !== "object" || plan === null) return;
+      this.faults.reset();
+      this.faults.set({ ...plan });
+    } catch (error) {
+      process.stderr.write(`faults file: ${error instanceof Error ? error.message : String(error)}\n`);
+    }
+  }
+
+  private async live(): Promise<void> {
+    const server = createHttpServer(this.routes(), this.options.maxUploadBytes, (call) => this.gate(call));
+    acceptSockets(server, () => this.machine);
+    this.server = server;
+    this.port = await listen(server, this.port || this.options.port, this.options.host);
+    this.timeline.note("up");
+    work(this.machine).catch((error: unknown) => {
+      process.stderr.write(`simulator worker: ${error instanceof Error ? error.stack : String(error)}\n`);
     });
-  });
-  const address: AddressInfo | string | null = server.address();
-  return typeof address === "object" && address !== null ? address.port : port;
+  }
+
+  private routes(): Routes {
+    const machine = () => this.machine;
+    return {
+      ...simulatorRoutes(this.faults, this.timeline, () => ({
+        line: this.options.line,
+        life: this.lives,
+        machine: this.machine,
+        crashNow: () => this.crashIfDue(),
+      })),
+      ...promptRoutes(machine),
+      ...fileRoutes(machine),
+      ...uploadRoutes(machine),
+      ...statusRoutes(machine),
+      ...(this.machine.isNew ? jobsRoutes(machine) : {}),
+    };
+  }
+
+  /** A crash asked for at once; the answer to the asker leaves first. */
+  private crashIfDue(): void {
+    setImmediate(() => {
+      const crash = this.faults.crashAt("now");
+      if (crash) this.die(crash);
+    });
+  }
+
+  private async gate(call: Call): Promise<Reply | "reset" | null> {
+    if (call.path.startsWith("/sim/")) return null;
+    const path = call.path.startsWith("/api/") ? call.path.slice(4) : call.path;
+    if (this.machine.isPoisoned && path === "/system_stats") return plain(500, "500 Internal Server Error");
+    const fault = this.faults.route(call.method, path);
+    if (fault === null) return null;
+    if (fault.answer === "reset") return "reset";
+    if (fault.answer !== "hang") return plain(fault.answer, `${fault.answer}: simulated`);
+    await new Promise((resolve) => this.machine.ended.addEventListener("abort", resolve));
+    return "reset";
+  }
+
+  private die({ downMs, exit }: Crash): void {
+    if (this.machine.isStopped) return;
+    this.timeline.note("down");
+    if (exit) this.exit();
+    this.machine.stop();
+    const closed = this.stopListening();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      closed.then(() => this.comeBack()).then(resolve, resolve);
+    }, downMs);
+    this.returning = { timer, done: promise, resolve };
+  }
+
+  private async comeBack(): Promise<void> {
+    this.returning = null;
+    if (this.isClosed) return;
+    this.machine = this.newMachine();
+    await this.live();
+  }
+
+  async crash(downMs = 0): Promise<void> {
+    this.die({ downMs, exit: false });
+    await this.returning?.done;
+  }
+
+  private async stopListening(): Promise<void> {
+    const { server } = this;
+    this.server = null;
+    if (server === null) return;
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeAllConnections();
+    await closed;
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    if (this.options.faultsFile !== null) unwatchFile(this.options.faultsFile);
+    if (this.returning) {
+      clearTimeout(this.returning.timer);
+      this.returning.resolve();
+    }
+    this.machine.stop();
+    await this.stopListening();
+  }
 }

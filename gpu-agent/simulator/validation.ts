@@ -12,7 +12,7 @@ export type NodeErrors = Map<string, { errors: NodeProblem[]; dependent_outputs:
 export type Verdict =
   | { isValid: true; outputs: string[]; nodeErrors: NodeErrors }
   | { isValid: false; error: NodeProblem; nodeErrors: NodeErrors };
-type Line = { isNew: boolean; world: World };
+type Line = { isNew: boolean; world: World; faults: { plan: { rejectNodes?: string[] | undefined } } };
 
 /** Null: no `partial_execution_targets` were given. */
 export function validatePrompt(prompt: JsonMap, targets: string[] | null, line: Line): Verdict {
@@ -33,10 +33,12 @@ export function problem(type: string, message: string, details: string, extra_in
 }
 
 function unknownClass(nodeId: string, node: Json, isNew: boolean): NodeProblem | null {
-  if (!isMap(node)) throw new TypeError(`argument of type '${typeof node}' is not iterable`);
-  const name = node.get("class_type");
+  const isLost = typeof node === "string" || Array.isArray(node);
+  if (!isMap(node) && !isLost) throw new TypeError(`argument of type '${typeof node}' is not iterable`);
+  const fields: JsonMap = isMap(node) ? node : new Map();
+  const name = fields.get("class_type");
   const type = isNew ? "missing_node_type" : "invalid_prompt";
-  const meta = node.get("_meta");
+  const meta = fields.get("_meta");
   const title = isMap(meta) ? (textAt(meta, "title") ?? null) : null;
   if (name === undefined) {
     const extra = isNew ? { node_id: nodeId, class_type: null, node_title: title } : {};
@@ -138,6 +140,13 @@ class Validation {
     const definition = classAt(this.prompt, nodeId);
     if (!definition) throw new KeyError(textAt(node, "class_type") ?? "class_type");
     const checked = this.checkInputs(definition, inputs);
+    if (this.line.faults.plan.rejectNodes?.includes(nodeId)) {
+      checked.isValid = false;
+      const extra = { input_name: "simulated" };
+      checked.problems.push(
+        problem("custom_validation_failed", "Custom validation failed for node", "simulated - rejected", extra),
+      );
+    }
     this.open.pop();
     this.checked.set(nodeId, checked);
     return checked;

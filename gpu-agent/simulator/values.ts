@@ -24,7 +24,9 @@ export type Latent = {
 };
 export type Conditioning = { kind: "conditioning"; text: string };
 export type ModelRef = { kind: "model" | "clip" | "vae" | "control" | "upscaler" | "other"; name: string };
-export type Opaque = ImageBatch | MaskBatch | Latent | Conditioning | ModelRef;
+/** In place of a value: the nodes behind it do not run, and the first of them tells why if there is a message. */
+export type Blocker = { kind: "blocker"; message: string | null };
+export type Opaque = ImageBatch | MaskBatch | Latent | Conditioning | ModelRef | Blocker;
 export type Value = Json | Opaque;
 
 export function isOpaque(value: Value | undefined): value is Opaque {

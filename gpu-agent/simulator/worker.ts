@@ -4,35 +4,61 @@
  */
 import { Execution, type RunReport } from "./executor.ts";
 import type { HistoryEntry } from "./history.ts";
-import type { Machine } from "./machine.ts";
+import { Dead, type Machine } from "./machine.ts";
 import type { QueueItem } from "./prompt-queue.ts";
-import type { Dumpable, Json } from "./python-json.ts";
+import { withoutSecrets } from "./prompt-queue.ts";
+import { busy } from "./run-context.ts";
 
+/** Runs until the machine stops, or until a knob kills the worker alone. */
 export async function work(machine: Machine): Promise<void> {
-  while (!machine.isStopped) {
-    const item = machine.queue.take();
-    if (item === null) {
+  try {
+    while (!machine.isStopped) {
+      const isWaiting = machine.queue.pending.length > 0;
+      if (isWaiting && dies(machine, "dequeue")) return;
+      const item = machine.queue.take();
+      if (item !== null) {
+        if (!(await runItem(machine, item))) return;
+        continue;
+      }
       freeMemory(machine);
       await machine.somethingToDo();
       // The submit's answer is on its way first, as it usually is with a worker in another thread.
       await new Promise((resolve) => setImmediate(resolve));
-      continue;
     }
-    await runItem(machine, item);
+  } catch (error) {
+    if (!(error instanceof Dead)) throw error;
   }
 }
 
-async function runItem(machine: Machine, item: QueueItem): Promise<void> {
+function dies(machine: Machine, where: "run" | "dequeue"): boolean {
+  if (machine.faults.plan.zombie !== where) return false;
+  machine.faults.set({ zombie: null });
+  machine.log.line("Exception in thread prompt_worker:");
+  machine.timeline.note("worker died");
+  return true;
+}
+
+/** False when the worker died over it: the prompt then runs for ever. */
+async function runItem(machine: Machine, item: QueueItem): Promise<boolean> {
+  const startedAt = performance.now();
   machine.sendStatus();
+  machine.crashPoint("dequeue");
+  if (dies(machine, "run")) return false;
+  if (machine.faults.plan.dequeueMs !== undefined) await busy(machine, machine.faults.plan.dequeueMs);
   machine.timeline.note("start", item.promptId);
+  machine.crashPoint("start");
   const report = await new Execution(machine, item).run();
-  if (machine.isStopped) return;
+  machine.crashPoint("success");
+  if (machine.faults.plan.lateHistoryMs !== undefined) await busy(machine, machine.faults.plan.lateHistoryMs);
   machine.queue.finish();
   machine.history.add(item.promptId, entryOf(item, report));
   machine.timeline.note("end", item.promptId);
+  machine.crashPoint("history");
   machine.sendStatus();
   if (machine.clientId !== null) machine.send("executing", { node: null, prompt_id: item.promptId }, machine.clientId);
+  machine.log.line(`Prompt executed in ${((performance.now() - startedAt) / 1000).toFixed(2)} seconds`);
   freeMemory(machine);
+  return true;
 }
 
 /** What /free asked for: done between prompts. */
@@ -43,14 +69,9 @@ function freeMemory(machine: Machine): void {
   if (dropCaches) machine.cache.clear();
 }
 
-/** Fields of `extra_data` that never reach history. */
-const SECRETS = ["auth_token_comfy_org", "api_key_comfy_org"];
-
 function entryOf(item: QueueItem, report: RunReport): HistoryEntry {
-  const kept = new Map<string, Json>([...item.extraData].filter(([key]) => !SECRETS.includes(key)));
-  const prompt: Dumpable = [item.number, item.promptId, item.prompt, kept, item.outputs];
   return {
-    prompt,
+    item: { ...item, extraData: withoutSecrets(item.extraData) },
     outputs: report.outputs,
     status: {
       status_str: report.success ? "success" : "error",

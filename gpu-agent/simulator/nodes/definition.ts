@@ -31,10 +31,10 @@ export type RunContext = World & {
   busy(ms: number): Promise<void>;
   /** One tick of the progress bar. Throws `Interrupted` when an interrupt was asked for. */
   tick(value: number, max: number, preview: Preview | null): Promise<void>;
-  /** Bytes of files about to be written; throws when the disk is said to be full. */
-  beforeWrite(path: string): void;
-  /** Last look at the bytes of an output file; a fault may damage them. */
-  written(bytes: Buffer): Buffer;
+  /** How many files to write for each picture. */
+  copies: number;
+  /** Writes an output file. Throws when the disk is said to be full. */
+  write(path: string, bytes: Buffer): void;
 };
 
 export type Preview = { image: ImageBatch; format: "JPEG" | "PNG"; maxSide: number | null };
@@ -51,9 +51,11 @@ export type NodeClass = {
   required(world: World): InputSpecs;
   optional?(world: World): InputSpecs;
   /** Hidden input -> type, as shown. */
-  hidden?: Readonly<Record<string, string>>;
+  hidden?: Readonly<Record<string, Dumpable>>;
   outputs: readonly string[];
   outputNames?: readonly string[];
+  outputTooltips?: readonly string[];
+  description?: string;
   experimental?: boolean;
   /** Own check of literals: true, or text for `details`; it replaces min, max and list checks of the inputs it names. */
   validates?: { inputs: readonly string[]; check(inputs: Inputs, world: World): true | string };
@@ -62,12 +64,14 @@ export type NodeClass = {
   run(inputs: Inputs, context: RunContext): Promise<NodeResult>;
 };
 
-/** A Python exception: `type` as its module-qualified name. */
+/** A Python exception: `type` as its module-qualified name, `tip` what the server adds to the message. */
 export class NodeError extends Error {
   readonly type: string;
-  constructor(type: string, message: string) {
+  readonly tip: string;
+  constructor(type: string, message: string, tip = "") {
     super(message);
     this.type = type;
+    this.tip = tip;
   }
 }
 

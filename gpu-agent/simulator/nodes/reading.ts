@@ -2,7 +2,7 @@
  * Owns how a node reads its inputs: by the type it needs, failing as Python would when the value is another.
  * Invariant: a wrong value becomes a NodeError in ComfyUI's words, never a crash of the simulator.
  */
-import { dump, numberOf, PyFloat } from "../python-json.ts";
+import { type Dumpable, dump, numberOf, PyFloat } from "../python-json.ts";
 import {
   type Conditioning,
   type ImageBatch,
@@ -94,11 +94,17 @@ export function intSpec(
   return ["INT", withMore({ default: standard, min, max }, more)];
 }
 
-export function floatSpec(standard: number, min: number, max: number, more: Record<string, number> = {}): InputSpec {
+export function floatSpec(
+  standard: number,
+  min: number,
+  max: number,
+  more: Record<string, number> = {},
+  tooltip?: string,
+): InputSpec {
   const options = Object.fromEntries(
     Object.entries({ default: standard, min, max, ...more }).map(([k, v]) => [k, float(v)]),
   );
-  return ["FLOAT", options];
+  return ["FLOAT", tooltip === undefined ? options : { ...options, tooltip }];
 }
 
 function withMore(
@@ -110,4 +116,9 @@ function withMore(
     if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") result[key] = value;
   }
   return result;
+}
+
+/** A list of choices in the newer schema. */
+export function choice(options: readonly string[], more: Readonly<Record<string, Dumpable>> = {}): InputSpec {
+  return ["COMBO", { ...more, multiselect: false, options: [...options] }];
 }

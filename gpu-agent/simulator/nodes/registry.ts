@@ -5,11 +5,19 @@
 import type { Dumpable } from "../python-json.ts";
 import type { InputSpecs, NodeClass, World } from "./definition.ts";
 import { IMAGES } from "./images.ts";
+import { LATENTS } from "./latents.ts";
+import { LOADERS } from "./loaders.ts";
+import { LOADING } from "./loading.ts";
+import { MASKS } from "./masks.ts";
 import { SAMPLING } from "./sampling.ts";
 import { SAVING } from "./saving.ts";
+import { TEXTS } from "./texts.ts";
 
 export const NODE_CLASSES: ReadonlyMap<string, NodeClass> = new Map(
-  [...SAMPLING, ...SAVING, ...IMAGES].map((node) => [node.name, node]),
+  [...SAMPLING, ...LOADERS, ...LATENTS, ...SAVING, ...LOADING, ...IMAGES, ...MASKS, ...TEXTS].map((node) => [
+    node.name,
+    node,
+  ]),
 );
 
 function listed(specs: InputSpecs): Dumpable {
@@ -19,7 +27,7 @@ function listed(specs: InputSpecs): Dumpable {
 }
 
 /** One entry of /object_info. Choices are read from the disk at every call, as ComfyUI does. */
-export function describeClass(node: NodeClass, world: World): Dumpable {
+export function describeClass(node: NodeClass, world: World, isNew: boolean): Dumpable {
   const required = node.required(world);
   const optional = node.optional?.(world);
   const hidden = node.hidden;
@@ -36,15 +44,20 @@ export function describeClass(node: NodeClass, world: World): Dumpable {
       ...(hidden ? { hidden: Object.keys(hidden) } : {}),
     },
     output: node.outputs,
+    ...(isNew ? { is_input_list: false } : {}),
     output_is_list: node.outputs.map(() => false),
     output_name: node.outputNames ?? node.outputs,
     ...(typed ? { output_tooltips: node.outputs.map(() => null) } : {}),
     name: node.name,
     display_name: node.displayName,
-    description: "",
+    description: node.description ?? "",
     python_module: node.module,
     category: node.category,
     output_node: node.isOutput,
-    ...(typed ? { deprecated: false, experimental: false, api_node: false } : {}),
+    ...(isNew ? { has_intermediate_output: false, search_aliases: [] } : {}),
+    ...(typed ? { deprecated: false, experimental: node.experimental ?? false, api_node: false } : {}),
+    ...(typed && isNew ? { dev_only: false, essentials_category: null } : {}),
+    ...(!typed && node.outputTooltips ? { output_tooltips: node.outputTooltips } : {}),
+    ...(!typed && node.experimental ? { experimental: true } : {}),
   };
 }

@@ -1,17 +1,15 @@
 /**
- * Owns the stand-ins for everything that needs a model: loaders, text encoding, samplers, latents, VAE.
- * Invariant: the pixels that come out depend on the values that went in, never on the time or on what ran before.
+ * Owns the stand-ins for samplers and for the encoding of prompts.
+ * Invariant: what comes out depends on the values that went in, never on the time or on what ran before.
  */
 import { noisy, paint, type Recipe } from "../pictures/painter.ts";
-import type { ImageBatch, Latent, MaskBatch } from "../values.ts";
-import type { Inputs, NodeClass, RunContext } from "./definition.ts";
+import { type ImageBatch, isOpaque, type Latent, type ModelRef } from "../values.ts";
+import type { InputSpec, Inputs, NodeClass, RunContext } from "./definition.ts";
 import {
   conditioningOf,
   floatSpec,
-  imageOf,
   intSpec,
   latentOf,
-  maskOf,
   modelOf,
   numberFrom,
   seedFrom,
@@ -21,22 +19,13 @@ import {
 import { SAMPLERS, SCHEDULERS } from "./samplers.ts";
 
 const SEED_MAX = 18_446_744_073_709_551_615n;
-const seedSpec = ["INT", { default: 0, min: 0, max: SEED_MAX, control_after_generate: true }] as const;
 const core = { module: "nodes", schema: "classic", isOutput: false } as const;
-
-function emptyLatent(width: number, height: number, batch: number): Latent {
-  const whole = (size: number) => Math.max(8, Math.floor(size / 8) * 8);
-  return {
-    kind: "latent",
-    width: whole(width),
-    height: whole(height),
-    batch,
-    recipe: null,
-    strength: 1,
-    source: null,
-    mask: null,
-  };
-}
+const custom = { module: "comfy_extras.nodes_custom_sampler", schema: "classic", isOutput: false } as const;
+const cfgSpec = (tooltip?: string) => floatSpec(8, 0, 100, { step: 0.1, round: 0.01 }, tooltip);
+const seedSpec = (tooltip?: string): InputSpec => [
+  "INT",
+  { default: 0, min: 0, max: SEED_MAX, control_after_generate: true, ...(tooltip ? { tooltip } : {}) },
+];
 
 type Sampling = { recipe: Recipe; latent: Latent; steps: number; first: number; denoise: number };
 
@@ -77,19 +66,21 @@ const kSampler: NodeClass = {
   name: "KSampler",
   displayName: "KSampler",
   category: "sampling",
+  description: "Removes noise from a latent, guided by model, positive and negative prompt.",
   required: () => ({
-    model: ["MODEL"],
-    seed: seedSpec,
-    steps: intSpec(20, 1, 10_000, {}),
-    cfg: floatSpec(8, 0, 100, { step: 0.1, round: 0.01 }),
-    sampler_name: [SAMPLERS],
-    scheduler: [SCHEDULERS],
-    positive: ["CONDITIONING"],
-    negative: ["CONDITIONING"],
-    latent_image: ["LATENT"],
-    denoise: floatSpec(1, 0, 1, { step: 0.01 }),
+    model: ["MODEL", { tooltip: "Model that removes the noise." }],
+    seed: seedSpec("Seed of the noise."),
+    steps: intSpec(20, 1, 10_000, { tooltip: "How many steps." }),
+    cfg: cfgSpec("How closely to follow the prompt."),
+    sampler_name: [SAMPLERS, { tooltip: "Algorithm of the steps." }],
+    scheduler: [SCHEDULERS, { tooltip: "How the noise is spread over the steps." }],
+    positive: ["CONDITIONING", { tooltip: "What should be in the picture." }],
+    negative: ["CONDITIONING", { tooltip: "What should not." }],
+    latent_image: ["LATENT", { tooltip: "Where to start from." }],
+    denoise: floatSpec(1, 0, 1, { step: 0.01 }, "How much of the start is painted over."),
   }),
   outputs: ["LATENT"],
+  outputTooltips: ["The latent without its noise."],
   async run(inputs, context) {
     const latent = latentOf(inputs, "latent_image");
     const steps = numberFrom(inputs, "steps");
@@ -108,9 +99,9 @@ const kSamplerAdvanced: NodeClass = {
   required: () => ({
     model: ["MODEL"],
     add_noise: [["enable", "disable"]],
-    noise_seed: seedSpec,
+    noise_seed: seedSpec(),
     steps: intSpec(20, 1, 10_000, {}),
-    cfg: floatSpec(8, 0, 100, { step: 0.1, round: 0.01 }),
+    cfg: cfgSpec(),
     sampler_name: [SAMPLERS],
     scheduler: [SCHEDULERS],
     positive: ["CONDITIONING"],
@@ -131,47 +122,67 @@ const kSamplerAdvanced: NodeClass = {
   },
 };
 
-const checkpointLoader: NodeClass = {
-  ...core,
-  name: "CheckpointLoaderSimple",
-  displayName: "Load Checkpoint",
-  category: "loaders",
-  required: ({ models }) => ({ ckpt_name: [models.checkpoints ?? []] }),
-  outputs: ["MODEL", "CLIP", "VAE"],
-  async run(inputs, context) {
-    const name = textFrom(inputs, "ckpt_name");
-    if (context.mustLoad(name)) await context.busy(context.loadMs);
-    return {
-      outputs: [
-        { kind: "model", name },
-        { kind: "clip", name },
-        { kind: "vae", name },
-      ],
-    };
+const kSamplerSelect: NodeClass = {
+  ...custom,
+  name: "KSamplerSelect",
+  displayName: "KSamplerSelect",
+  category: "sampling/custom_sampling/samplers",
+  required: () => ({ sampler_name: [SAMPLERS] }),
+  outputs: ["SAMPLER"],
+  run: async (inputs) => ({ outputs: [{ kind: "other", name: textFrom(inputs, "sampler_name") }] }),
+};
+
+/** The noise levels of a run, here as their scheduler's name and number: "karras/20/1". */
+const basicScheduler: NodeClass = {
+  ...custom,
+  name: "BasicScheduler",
+  displayName: "BasicScheduler",
+  category: "sampling/custom_sampling/schedulers",
+  required: () => ({
+    model: ["MODEL"],
+    scheduler: [SCHEDULERS],
+    steps: intSpec(20, 1, 10_000, {}),
+    denoise: floatSpec(1, 0, 1, { step: 0.01 }),
+  }),
+  outputs: ["SIGMAS"],
+  async run(inputs) {
+    modelOf(inputs, "model");
+    const name = [textFrom(inputs, "scheduler"), numberFrom(inputs, "steps"), numberFrom(inputs, "denoise")].join("/");
+    return { outputs: [{ kind: "other", name }] };
   },
 };
 
-const loraLoader: NodeClass = {
-  ...core,
-  name: "LoraLoader",
-  displayName: "Load LoRA",
-  category: "loaders",
-  required: ({ models }) => ({
+function named(inputs: Inputs, name: string): ModelRef {
+  const value = inputs.get(name);
+  return isOpaque(value) && value.kind === "other" ? value : { kind: "other", name: "" };
+}
+
+const samplerCustom: NodeClass = {
+  ...custom,
+  name: "SamplerCustom",
+  displayName: "SamplerCustom",
+  category: "sampling/custom_sampling",
+  required: () => ({
     model: ["MODEL"],
-    clip: ["CLIP"],
-    lora_name: [models.loras ?? []],
-    strength_model: floatSpec(1, -100, 100, { step: 0.01 }),
-    strength_clip: floatSpec(1, -100, 100, { step: 0.01 }),
+    add_noise: ["BOOLEAN", { default: true }],
+    noise_seed: seedSpec(),
+    cfg: cfgSpec(),
+    positive: ["CONDITIONING"],
+    negative: ["CONDITIONING"],
+    sampler: ["SAMPLER"],
+    sigmas: ["SIGMAS"],
+    latent_image: ["LATENT"],
   }),
-  outputs: ["MODEL", "CLIP"],
-  async run(inputs) {
-    const mark = `+${textFrom(inputs, "lora_name")}@${numberFrom(inputs, "strength_model")}`;
-    return {
-      outputs: [
-        { kind: "model", name: modelOf(inputs, "model").name + mark },
-        { kind: "clip", name: modelOf(inputs, "clip").name + mark },
-      ],
-    };
+  outputs: ["LATENT", "LATENT"],
+  outputNames: ["output", "denoised_output"],
+  async run(inputs, context) {
+    const [scheduler = "normal", count = "20", denoise = "1"] = named(inputs, "sigmas").name.split("/");
+    const steps = Number(count);
+    const given = recipeOf(inputs, seedFrom(inputs, "noise_seed"), steps);
+    const recipe = { ...given, scheduler, sampler: named(inputs, "sampler").name };
+    const latent = latentOf(inputs, "latent_image");
+    const sampled = await sample({ recipe, latent, steps, first: 0, denoise: Number(denoise) }, context);
+    return { outputs: [sampled, sampled] };
   },
 };
 
@@ -180,114 +191,38 @@ const clipTextEncode: NodeClass = {
   name: "CLIPTextEncode",
   displayName: "CLIP Text Encode (Prompt)",
   category: "conditioning",
-  required: () => ({ text: ["STRING", { multiline: true, dynamicPrompts: true }], clip: ["CLIP"] }),
+  description: "Turns a prompt into what guides the model.",
+  required: () => ({
+    text: ["STRING", { multiline: true, dynamicPrompts: true, tooltip: "The prompt." }],
+    clip: ["CLIP", { tooltip: "The text encoder." }],
+  }),
   outputs: ["CONDITIONING"],
+  outputTooltips: ["The encoded prompt."],
   async run(inputs) {
     modelOf(inputs, "clip");
     return { outputs: [{ kind: "conditioning", text: textFrom(inputs, "text") }] };
   },
 };
 
-const emptyLatentImage: NodeClass = {
+const conditioningCombine: NodeClass = {
   ...core,
-  name: "EmptyLatentImage",
-  displayName: "Empty Latent Image",
-  category: "latent",
-  required: () => ({
-    width: intSpec(512, 16, 16_384, { step: 8 }),
-    height: intSpec(512, 16, 16_384, { step: 8 }),
-    batch_size: intSpec(1, 1, 4096, {}),
-  }),
-  outputs: ["LATENT"],
+  name: "ConditioningCombine",
+  displayName: "Conditioning (Combine)",
+  category: "conditioning",
+  required: () => ({ conditioning_1: ["CONDITIONING"], conditioning_2: ["CONDITIONING"] }),
+  outputs: ["CONDITIONING"],
   async run(inputs) {
-    const size = [numberFrom(inputs, "width"), numberFrom(inputs, "height")] as const;
-    return { outputs: [emptyLatent(size[0], size[1], numberFrom(inputs, "batch_size"))] };
+    const text = `${conditioningOf(inputs, "conditioning_1").text}, ${conditioningOf(inputs, "conditioning_2").text}`;
+    return { outputs: [{ kind: "conditioning", text }] };
   },
-};
-
-/** Paints the latent: over its source by strength and mask, or from nothing. */
-async function decode(latent: Latent): Promise<ImageBatch> {
-  const { width, height, recipe, source } = latent;
-  const frames: Float32Array[] = [];
-  for (let index = 0; index < latent.batch; index++) {
-    const under = source?.frames[index % source.frames.length];
-    if (recipe === null) frames.push(under ?? new Float32Array(width * height * 3).fill(0.5));
-    else frames.push(over(await paint(recipe, width, height, index), under, latent));
-  }
-  return { kind: "image", width, height, channels: 3, frames };
-}
-
-function over(picture: Float32Array, under: Float32Array | undefined, { strength, mask }: Latent): Float32Array {
-  if (under === undefined) return picture;
-  const shade = mask?.frames[0];
-  return picture.map((value, i) => {
-    const weight = strength * (shade ? (shade[Math.floor(i / 3)] ?? 1) : 1);
-    return (under[i] ?? 0) * (1 - weight) + value * weight;
-  });
-}
-
-const vaeDecode: NodeClass = {
-  ...core,
-  name: "VAEDecode",
-  displayName: "VAE Decode",
-  category: "latent",
-  required: () => ({ samples: ["LATENT"], vae: ["VAE"] }),
-  outputs: ["IMAGE"],
-  async run(inputs) {
-    const latent = latentOf(inputs, "samples");
-    modelOf(inputs, "vae");
-    return { outputs: [await decode(latent)] };
-  },
-};
-
-/** Pixels as a latent: RGB, sizes cut to multiples of eight from the middle. */
-function encoded(image: ImageBatch, mask: MaskBatch | null): Latent {
-  const latent = emptyLatent(image.width, image.height, image.frames.length);
-  const left = Math.floor((image.width - latent.width) / 2);
-  const top = Math.floor((image.height - latent.height) / 2);
-  const frames = image.frames.map((frame) => {
-    const out = new Float32Array(latent.width * latent.height * 3);
-    for (let y = 0, at = 0; y < latent.height; y++) {
-      for (let x = 0; x < latent.width; x++) {
-        const from = ((y + top) * image.width + x + left) * image.channels;
-        for (let c = 0; c < 3; c++) out[at++] = frame[from + c] ?? 0;
-      }
-    }
-    return out;
-  });
-  const source: ImageBatch = { kind: "image", width: latent.width, height: latent.height, channels: 3, frames };
-  const fits = mask !== null && mask.width === latent.width && mask.height === latent.height;
-  return { ...latent, source, mask: fits ? mask : null };
-}
-
-const vaeEncode: NodeClass = {
-  ...core,
-  name: "VAEEncode",
-  displayName: "VAE Encode",
-  category: "latent",
-  required: () => ({ pixels: ["IMAGE"], vae: ["VAE"] }),
-  outputs: ["LATENT"],
-  run: async (inputs) => ({ outputs: [encoded(imageOf(inputs, "pixels"), null)] }),
-};
-
-const vaeEncodeForInpaint: NodeClass = {
-  ...core,
-  name: "VAEEncodeForInpaint",
-  displayName: "VAE Encode (for Inpainting)",
-  category: "latent/inpaint",
-  required: () => ({ pixels: ["IMAGE"], vae: ["VAE"], mask: ["MASK"], grow_mask_by: intSpec(6, 0, 64) }),
-  outputs: ["LATENT"],
-  run: async (inputs) => ({ outputs: [encoded(imageOf(inputs, "pixels"), maskOf(inputs, "mask"))] }),
 };
 
 export const SAMPLING: NodeClass[] = [
   kSampler,
   kSamplerAdvanced,
-  checkpointLoader,
   clipTextEncode,
-  emptyLatentImage,
-  vaeDecode,
-  vaeEncode,
-  vaeEncodeForInpaint,
-  loraLoader,
+  conditioningCombine,
+  kSamplerSelect,
+  basicScheduler,
+  samplerCustom,
 ];

@@ -2,7 +2,6 @@
  * Owns the nodes that give something away: files, previews, pictures over the socket, text.
  * Invariant: what a node reports as output exists when it is reported.
  */
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { counterText, type FolderType, type SavePlace, savePlace } from "../folders.ts";
@@ -26,15 +25,16 @@ function metadataOf(context: RunContext): Map<string, string> {
 function placeFor(context: RunContext, type: FolderType, prefix: string, image: ImageBatch): SavePlace {
   const place = savePlace(context.folders[type], prefix, image);
   if (place) return place;
+  const text = "**** ERROR: Saving image outside the output folder is not allowed.";
+  const outside = join("/comfyui", type, prefix, "..");
+  const paths = ` full_output_folder: ${outside}
+         output_dir: /comfyui/${type}
+         commonpath: ${outside}`;
   throw new NodeError(
     "Exception",
-    `**** ERROR: Saving image outside the output folder is not allowed.\n full_output_folder: /comfyui/${prefix}\n         output_dir: /comfyui/${type}\n         commonpath: /comfyui`,
+    `${text}
+${paths}`,
   );
-}
-
-function write(context: RunContext, path: string, bytes: Buffer): void {
-  context.beforeWrite(path);
-  writeFileSync(path, context.written(bytes));
 }
 
 function saveStills(
@@ -46,10 +46,11 @@ function saveStills(
 ): NodeResult {
   const place = placeFor(context, type, prefix, image);
   const text = metadataOf(context);
-  const images: Dumpable[] = image.frames.map((_, index) => {
+  const count = image.frames.length * context.copies;
+  const images: Dumpable[] = Array.from({ length: count }, (_, index) => {
     const name = place.filename.replaceAll("%batch_num%", String(index));
     const file = `${name}_${counterText(place.counter + index)}_.png`;
-    write(context, join(place.folder, file), encodePng(pixelsOf(image, index), text, level));
+    context.write(join(place.folder, file), encodePng(pixelsOf(image, index % image.frames.length), text, level));
     return { filename: file, subfolder: place.subfolder, type };
   });
   return { outputs: [], ui: { images } };
@@ -61,7 +62,14 @@ const saveImage: NodeClass = {
   displayName: "Save Image",
   category: "image",
   module: "nodes",
-  required: () => ({ images: ["IMAGE"], filename_prefix: ["STRING", { default: "ComfyUI" }] }),
+  description: "Saves pictures in the output folder.",
+  required: () => ({
+    images: ["IMAGE", { tooltip: "Pictures to save." }],
+    filename_prefix: [
+      "STRING",
+      { default: "ComfyUI", tooltip: "Start of the file names. Words between percent signs are filled in." },
+    ],
+  }),
   hidden: HIDDEN,
   run: async (inputs, context) =>
     saveStills(imageOf(inputs, "images"), context, "output", textFrom(inputs, "filename_prefix"), 4),
@@ -79,6 +87,7 @@ const previewImage: NodeClass = {
   displayName: "Preview Image",
   category: "image",
   module: "nodes",
+  description: "Saves pictures in the temporary folder.",
   required: () => ({ images: ["IMAGE"] }),
   hidden: HIDDEN,
   run: async (inputs, context) =>
@@ -110,7 +119,7 @@ const saveAnimatedPng: NodeClass = {
     const frames = image.frames.map((_, index) => pixelsOf(image, index));
     const delay = 1000 / numberFrom(inputs, "fps");
     const bytes = encodeAnimatedPng(frames, delay, metadataOf(context), numberFrom(inputs, "compress_level"));
-    write(context, join(place.folder, file), bytes);
+    context.write(join(place.folder, file), bytes);
     return animated(file, place);
   },
 };
@@ -153,7 +162,7 @@ const saveAnimatedWebp: NodeClass = {
     const image = imageOf(inputs, "images");
     const place = placeFor(context, "output", textFrom(inputs, "filename_prefix"), image);
     const file = `${place.filename}_${counterText(place.counter)}_.webp`;
-    write(context, join(place.folder, file), await webpOf(image, inputs));
+    context.write(join(place.folder, file), await webpOf(image, inputs));
     return animated(file, place);
   },
 };

@@ -3,15 +3,17 @@
  * Invariant: a 200 for a submit means that the prompt is in the queue, running, or in history.
  */
 import { randomUUID } from "node:crypto";
-import { str } from "../coercion.ts";
+import { str, toBool, toFloat } from "../coercion.ts";
 import type { HistoryEntry } from "../history.ts";
-import { type Call, empty, json, jsonBody, type Reply, type Routes } from "../http-server.ts";
+import { type Call, empty, json, jsonBody, objectBody, type Reply, type Routes, serverError } from "../http-server.ts";
+import { askInterrupt, dequeue } from "../interrupts.ts";
 import type { Machine } from "../machine.ts";
-import { shownItem } from "../prompt-queue.ts";
-import { type Dumpable, isMap, type Json, type JsonMap, numberOf, PyFloat } from "../python-json.ts";
+import { type QueueItem, shownItem, withoutSecrets } from "../prompt-queue.ts";
+import { type Dumpable, isMap, type Json, type JsonMap, PyFloat } from "../python-json.ts";
+import { busy } from "../run-context.ts";
 import { problem, validatePrompt } from "../validation.ts";
 
-type Submit = { number: number | PyFloat; body: JsonMap };
+type Submit = { number: number | PyFloat; body: JsonMap; usageSource: string | string[] | undefined };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 export function promptRoutes(machine: () => Machine): Routes {
@@ -31,75 +33,104 @@ export function promptRoutes(machine: () => Machine): Routes {
   };
 }
 
-function submit(machine: Machine, call: Call): Reply {
-  machine.timeline.note("POST /prompt");
+/** Python's `"x" in body`: a list or text has none of the fields, anything else that is no object raises. */
+function fieldsOf(call: Call): JsonMap {
   const body = jsonBody(call);
-  const fields = isMap(body) ? body : new Map<string, Json>();
-  const given = fields.get("number");
+  if (isMap(body)) return body;
+  if (Array.isArray(body) || typeof body === "string") return new Map();
+  throw new TypeError("argument is not iterable");
+}
+
+async function submit(machine: Machine, call: Call): Promise<Reply | "reset"> {
+  machine.timeline.note("POST /prompt");
+  const body = fieldsOf(call);
+  const given = body.get("number");
   const number = given === undefined ? machine.number : floatOf(given);
   if (given === undefined) machine.number += 1;
-  const signed = given === undefined && fields.get("front") === true && typeof number === "number" ? -number : number;
-  if (!fields.has("prompt")) return refused(problem("no_prompt", "No prompt provided", "No prompt provided"));
-  return accept(machine, { number: signed, body: fields });
+  const signed = typeof number === "number" && toBool(body.get("front") ?? null) ? -number : number;
+  if (!body.has("prompt")) return refused(problem("no_prompt", "No prompt provided", "No prompt provided"));
+  const reply = accept(machine, { number: signed, body, usageSource: call.headers["comfy-usage-source"] });
+  machine.crashPoint("submit");
+  const { faults } = machine;
+  if (faults.plan.submitMs !== undefined) await busy(machine, faults.plan.submitMs);
+  if (faults.take("submit500")) return serverError();
+  return faults.take("submitReset") ? "reset" : reply;
 }
 
 function floatOf(given: Json): PyFloat {
-  const value = typeof given === "string" ? Number(given) : numberOf(given);
-  if (value === null || Number.isNaN(value)) throw new TypeError("could not convert to float");
-  return new PyFloat(value);
+  const value = toFloat(given);
+  return value instanceof PyFloat ? value : new PyFloat(value);
 }
 
 function refused(error: Dumpable, nodeErrors: Dumpable = {}): Reply {
   return json({ error, node_errors: nodeErrors }, 400);
 }
 
-function accept(machine: Machine, { number, body }: Submit): Reply {
+function accept(machine: Machine, { number, body, usageSource }: Submit): Reply {
   const id = body.get("prompt_id");
   if (machine.isNew && id !== undefined && id !== null && !(typeof id === "string" && UUID.test(id))) {
-    return refused(problem("invalid_prompt_id", "prompt_id must be a canonical UUID", "invalid prompt_id"));
+    return refused(problem("invalid_prompt_id", "prompt_id must be a canonical UUID", String(str(id)).slice(0, 100)));
   }
   const promptId = id === undefined || (machine.isNew && id === null) ? randomUUID() : str(id);
-  const prompt = body.get("prompt");
-  if (!isMap(prompt)) throw new TypeError("the prompt is not a dict");
   const targets = body.get("partial_execution_targets");
   const chosen = Array.isArray(targets) ? targets.map(str) : null;
-  const verdict = validatePrompt(prompt, chosen, machine);
+  const verdict = validatePrompt(graphOf(body), chosen, machine);
   if (!verdict.isValid) return refused(verdict.error, verdict.nodeErrors);
-  const extra = body.get("extra_data");
-  const extraData = new Map(isMap(extra) ? extra : []);
-  const clientId = body.get("client_id");
-  if (clientId !== undefined) extraData.set("client_id", clientId);
+  const extraData = extraOf(body);
   if (machine.isNew) extraData.set("create_time", Date.now());
-  machine.enqueue({ number, promptId, prompt, extraData, outputs: verdict.outputs });
+  if (machine.isNew && typeof usageSource === "string") extraData.set("comfy_usage_source", usageSource);
+  machine.log.line("got prompt");
+  machine.enqueue({ number, promptId, prompt: graphOf(body), extraData, outputs: verdict.outputs });
   return json({ prompt_id: promptId, number, node_errors: verdict.nodeErrors });
 }
 
+/** An empty list passes for an empty graph; other values that are no object are a bug there (500). */
+function graphOf(body: JsonMap): JsonMap {
+  const prompt = body.get("prompt");
+  if (isMap(prompt)) return prompt;
+  if (Array.isArray(prompt) && prompt.length === 0) return new Map();
+  throw new TypeError("the prompt is not a dict");
+}
+
+function extraOf(body: JsonMap): Map<string, Json> {
+  const extra = body.get("extra_data");
+  const clientId = body.get("client_id");
+  if (extra !== undefined && !isMap(extra)) throw new TypeError("extra_data is not a dict");
+  const copy = new Map(extra ?? []);
+  if (clientId !== undefined) copy.set("client_id", clientId);
+  return copy;
+}
+
+/** The newer line keeps secrets to itself. */
 function shownQueue(machine: Machine): Dumpable {
+  const shown = (item: QueueItem) =>
+    shownItem(machine.isNew ? { ...item, extraData: withoutSecrets(item.extraData) } : item);
   const running = machine.queue.running;
-  return {
-    queue_running: running ? [shownItem(running)] : [],
-    queue_pending: machine.queue.pending.map(shownItem),
-  };
+  return { queue_running: running ? [shown(running)] : [], queue_pending: machine.queue.pending.map(shown) };
+}
+
+/** Python walks a text letter by letter; what cannot be walked raises. */
+function idsOf(body: JsonMap): string[] {
+  const ids = body.get("delete");
+  if (ids === undefined) return [];
+  if (typeof ids === "string") return [...ids];
+  if (Array.isArray(ids)) return ids.map(str);
+  throw new TypeError("object is not iterable");
 }
 
 function changeQueue(machine: Machine, call: Call): Reply {
-  const body = jsonBody(call);
-  if (!isMap(body)) return empty();
-  if (body.get("clear") === true) {
+  const body = fieldsOf(call);
+  if (toBool(body.get("clear") ?? null)) {
     machine.queue.clear();
     machine.sendStatus();
   }
-  const ids = body.get("delete");
-  for (const id of Array.isArray(ids) ? ids : []) {
-    if (machine.queue.remove(str(id))) machine.sendStatus();
-  }
+  for (const id of idsOf(body)) dequeue(machine, id);
   return empty();
 }
 
 function interrupt(machine: Machine, call: Call): Reply {
   machine.timeline.note("POST /interrupt");
-  const id = interruptTarget(call);
-  if (id === null || machine.queue.running?.promptId === id) machine.interruptAsked = true;
+  askInterrupt(machine, interruptTarget(call));
   return empty();
 }
 
@@ -113,14 +144,13 @@ function interruptTarget(call: Call): string | null {
   }
   if (!isMap(body)) throw new TypeError("object has no attribute 'get'");
   const id = body.get("prompt_id");
-  return id === undefined || id === null || id === "" ? null : str(id);
+  return id === undefined || !toBool(id) ? null : str(id);
 }
 
 function free(machine: Machine, call: Call): Reply {
-  const body = jsonBody(call);
-  if (!isMap(body)) throw new TypeError("object has no attribute 'get'");
-  const dropsCaches = body.get("free_memory") === true;
-  if (body.get("unload_models") === true || dropsCaches) machine.free.unloadModels = true;
+  const body = objectBody(call);
+  const dropsCaches = toBool(body.get("free_memory") ?? null);
+  if (toBool(body.get("unload_models") ?? null) || dropsCaches) machine.free.unloadModels = true;
   if (dropsCaches) machine.free.freeMemory = true;
   machine.nudge();
   return empty();
@@ -140,15 +170,13 @@ function wholeNumber(text: string | null): number | null {
   return Number.parseInt(text, 10);
 }
 
-function shownEntry(entry: HistoryEntry): Dumpable {
-  return { prompt: entry.prompt, outputs: entry.outputs, status: entry.status, meta: entry.meta };
+function shownEntry({ item, outputs, status, meta }: HistoryEntry): Dumpable {
+  return { prompt: shownItem(item), outputs, status, meta };
 }
 
 function changeHistory(machine: Machine, call: Call): Reply {
-  const body = jsonBody(call);
-  if (!isMap(body)) return empty();
-  if (body.get("clear") === true) machine.history.clear();
-  const ids = body.get("delete");
-  for (const id of Array.isArray(ids) ? ids : []) machine.history.delete(str(id));
+  const body = fieldsOf(call);
+  if (toBool(body.get("clear") ?? null)) machine.history.clear();
+  for (const id of idsOf(body)) machine.history.delete(id);
   return empty();
 }
