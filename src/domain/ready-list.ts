@@ -1,7 +1,7 @@
 /**
  * Owns the list of jobs that are ready and which idle agent is offered which of them.
- * Invariant: at most 2,000 entries, none older than 10 minutes; a job is offered to one agent at a time, never to one that
- * just refused it; higher priority goes first, within one the account whose turn it is, within an account the older job.
+ * Invariant: at most 2,000 entries, none older than 10 minutes; a job is offered to one agent at a time, not to one that
+ * just did not take it; higher priority goes first, within one the account whose turn it is, within an account the older job.
  */
 import type { AccountId, JobId } from "../protocol/ids.ts";
 import { type Charge, FairTurns } from "./fair-turns.ts";
@@ -10,10 +10,13 @@ export const MAX_READY = 2_000;
 export const READY_LIFE_MS = 600_000;
 /** An offer unanswered for so long goes to the next agent. */
 export const OFFER_ANSWER_MS = 1_000;
-/** An agent that let an offer lie is asked again for the same job only after this. */
-const ASK_AGAIN_MS = 30_000;
-/** Refused by so many agents, a job is left to its doorbell: offering on would only cost claims. */
-const MAX_REFUSALS = 3;
+/** An agent that did not take a job is asked for it again after this, four times as long each further time. */
+const ASK_AGAIN_MS = 1_000;
+const LONGEST_ASK_AGAIN_MS = 120_000;
+/** Not taken so often, a job is left to its doorbell: offering on would only cost claims. */
+const MAX_REFUSALS = 10;
+/** An agent that let an offer lie comes behind those that answer for so long. */
+const SLOW_FOR_MS = 30_000;
 
 /** One ready job. `weight` at least 1; `models` are names an agent should have loaded. */
 export type Ready = {
@@ -35,8 +38,8 @@ type Entry = {
   readonly ready: Ready;
   readonly added_at: number;
   offer: { readonly agent: string; readonly until: number; readonly charge: Charge } | null;
-  /** Agent -> when it may be asked again. */
-  readonly refused: Map<string, number>;
+  /** Agent -> how often it did not take the job, and when it may be asked again. */
+  readonly asked: Map<string, { times: number; again_at: number }>;
   refusals: number;
 };
 
@@ -65,7 +68,7 @@ export class ReadyList {
   /** False when it is known already or the list is full: its doorbell carries it. */
   add(ready: Ready, now: number): boolean {
     if (this.#entries.has(ready.ref) || this.#entries.size >= MAX_READY) return false;
-    this.#entries.set(ready.ref, { ready, added_at: now, offer: null, refused: new Map(), refusals: 0 });
+    this.#entries.set(ready.ref, { ready, added_at: now, offer: null, asked: new Map(), refusals: 0 });
     return true;
   }
 
@@ -96,14 +99,18 @@ export class ReadyList {
     this.#turns.finish(charge, seconds);
   }
 
-  /** The agent does not take it. It goes to others, or leaves the list after the third refusal. */
+  /** The agent does not take it: it goes to others, and to this one later. */
   refused(ref: string, agent: string, now: number): void {
     const entry = this.#entries.get(ref);
     if (!entry) return;
     if (entry.offer?.agent === agent) this.#endOffer(entry, true);
-    entry.refused.set(agent, now + READY_LIFE_MS);
-    entry.refusals += 1;
-    if (entry.refusals >= MAX_REFUSALS) this.withdraw(ref);
+    this.#askLater(entry, agent, now);
+  }
+
+  /** The agent had no slot left when the offer came: no answer about the job. */
+  missed(ref: string, agent: string): void {
+    const entry = this.#entries.get(ref);
+    if (entry?.offer?.agent === agent) this.#endOffer(entry, true);
   }
 
   /** The agent is gone: what it was offered goes to others. */
@@ -120,19 +127,20 @@ export class ReadyList {
         const { agent } = entry.offer;
         lay.push({ ref, agent, weight: entry.ready.weight });
         this.#endOffer(entry, true);
-        entry.refused.set(agent, now + ASK_AGAIN_MS);
         this.#slowAt.set(agent, now);
+        this.#askLater(entry, agent, now);
       }
       if (entry.added_at + READY_LIFE_MS <= now) this.withdraw(ref);
     }
     return lay;
   }
 
-  /** When `sweep` has something to do (ms UTC), null when the list is empty. */
-  nextSweep(): number | null {
+  /** When to look again (ms UTC): an offer lies, an entry is too old, an agent may be asked again. Null: the list is empty. */
+  nextLook(now: number): number | null {
     let next: number | null = null;
-    for (const { added_at, offer } of this.#entries.values()) {
-      const due = Math.min(added_at + READY_LIFE_MS, offer?.until ?? Number.POSITIVE_INFINITY);
+    for (const { added_at, offer, asked } of this.#entries.values()) {
+      let due = Math.min(added_at + READY_LIFE_MS, offer?.until ?? Number.POSITIVE_INFINITY);
+      for (const { again_at } of asked.values()) if (again_at > now) due = Math.min(due, again_at);
       next = next === null ? due : Math.min(next, due);
     }
     return next;
@@ -173,7 +181,7 @@ export class ReadyList {
   #bestFor(entry: Entry, idle: readonly Candidate[], now: number): string | null {
     const rank = ({ id, loaded }: Candidate) => [
       entry.ready.models.filter((model) => !loaded.has(model)).length,
-      now - (this.#slowAt.get(id) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN_MS ? 1 : 0,
+      now - (this.#slowAt.get(id) ?? Number.NEGATIVE_INFINITY) < SLOW_FOR_MS ? 1 : 0,
       this.#givenAt.get(id) ?? 0,
     ];
     let best: { id: string; rank: number[] } | null = null;
@@ -183,6 +191,14 @@ export class ReadyList {
       if (best === null || isLess(ranked.rank, best.rank)) best = ranked;
     }
     return best?.id ?? null;
+  }
+
+  #askLater(entry: Entry, agent: string, now: number): void {
+    const times = (entry.asked.get(agent)?.times ?? 0) + 1;
+    const wait = Math.min(LONGEST_ASK_AGAIN_MS, ASK_AGAIN_MS * 4 ** (times - 1));
+    entry.asked.set(agent, { times, again_at: now + wait });
+    entry.refusals += 1;
+    if (entry.refusals >= MAX_REFUSALS) this.withdraw(entry.ready.ref);
   }
 
   #endOffer(entry: Entry, takesBack: boolean): void {
@@ -197,7 +213,7 @@ export class ReadyList {
 }
 
 function mayAsk(entry: Entry, agent: string, now: number): boolean {
-  return (entry.refused.get(agent) ?? 0) <= now;
+  return (entry.asked.get(agent)?.again_at ?? 0) <= now;
 }
 
 function isLess(a: readonly number[], b: readonly number[]): boolean {

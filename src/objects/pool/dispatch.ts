@@ -51,7 +51,9 @@ export class Dispatch {
 
   declined(ref: string, agent: string): void {
     count("comfy_edge_offers_total", { outcome: "declined" });
-    this.#list.refused(ref, agent, Date.now());
+    const busy = !this.#presence.candidates(this.#loadedBy).some(({ id }) => id === agent);
+    if (busy) this.#list.missed(ref, agent);
+    else this.#list.refused(ref, agent, Date.now());
     this.run();
   }
 
@@ -110,9 +112,10 @@ export class Dispatch {
   #arm(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    const next = this.#list.nextSweep();
+    const now = Date.now();
+    const next = this.#list.nextLook(now);
     if (next === null) return;
-    const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, next - Date.now()));
+    const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, next - now));
     this.#timer = setTimeout(() => this.run(), wait);
   }
 }
