@@ -1,0 +1,52 @@
+/** What an operator's agent does with jobs, seen from the control plane and from ComfyUI. */
+import { afterEach, describe, expect, it } from "vitest";
+import { isOver, type StageOptions, stage, until } from "../../support/agent/running-agent.ts";
+import { onlyText, textToImage, twoPictures } from "../../support/agent/workflows.ts";
+
+let open: Awaited<ReturnType<typeof stage>> | null = null;
+async function ready(options: StageOptions = {}) {
+  open = await stage(options);
+  await open.idle();
+  return open;
+}
+afterEach(async () => {
+  await open?.close();
+  open = null;
+});
+
+describe("a job that arrives by offer", () => {
+  it("is claimed, run, uploaded and completed with every output in the order of its nodes", async () => {
+    const { plane } = await ready();
+    const job = plane.jobs.add(twoPictures());
+    plane.offer(job);
+    await until(() => isOver(job));
+    expect(job.status).toBe("succeeded");
+    const artifacts = job.completed?.artifacts ?? [];
+    expect(artifacts.map(({ node_id, name, type, content_type, width, height }) => [node_id, name, type, content_type, width, height])).toEqual([
+      ["2", "first_00001_.png", "image", "image/png", 64, 48],
+      ["4", "second_00001_.png", "image", "image/png", 64, 48],
+    ]);
+    for (const { key, size_bytes } of artifacts) expect(plane.bucket.get(key ?? "")?.bytes.length).toBe(size_bytes);
+  });
+
+  it("shows at least ten growing values of progress over twenty steps, and never the whole", async () => {
+    const { plane } = await ready({ simulator: { stepMs: 40 } });
+    const job = plane.jobs.add(textToImage({ steps: 20 }));
+    plane.offer(job);
+    await until(() => isOver(job));
+    const values = plane.frames.flatMap((frame) => (frame.type === "progress" ? [frame.progress] : []));
+    expect(new Set(values).size).toBeGreaterThanOrEqual(10);
+    expect(values).toEqual(values.toSorted((a, b) => a - b));
+    expect(Math.max(...values)).toBeLessThan(1);
+    await until(() => plane.frames.at(-1)?.type === "done");
+  });
+
+  it("brings text home without a file", async () => {
+    const { plane } = await ready();
+    const job = plane.jobs.add(onlyText());
+    plane.offer(job);
+    await until(() => isOver(job));
+    expect(job.completed?.artifacts).toMatchObject([{ type: "text", text: "hello world", key: null, node_id: "2" }]);
+    expect(plane.bucket.size).toBe(0);
+  });
+});
