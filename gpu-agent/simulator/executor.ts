@@ -4,12 +4,12 @@
  */
 import { ExecutionList } from "./execution-list.ts";
 import { Dead, type Machine } from "./machine.ts";
-import { Interrupted, type NodeClass, NodeError, type NodeResult } from "./nodes/definition.ts";
+import { type Fingerprint, Interrupted, type NodeClass, NodeError, type NodeResult } from "./nodes/definition.ts";
 import { NODE_CLASSES } from "./nodes/registry.ts";
 import { inputsOf, linkOf, type UiOutput } from "./output-cache.ts";
 import { ProgressState } from "./progress-state.ts";
 import type { QueueItem } from "./prompt-queue.ts";
-import { type Dumpable, dump, isMap, textAt } from "./python-json.ts";
+import { type Dumpable, dump, isMap, type Json, type JsonMap, textAt } from "./python-json.ts";
 import { runContext, sabotage } from "./run-context.ts";
 import { shownValue } from "./tensor-text.ts";
 import { type Blocker, isOpaque, type Value } from "./values.ts";
@@ -35,6 +35,8 @@ export class Execution {
   private readonly messages: [string, Dumpable][] = [];
   private readonly executed: string[] = [];
   private readonly touched = new Set<string>();
+  /** What the hidden input `prompt` shows: the graph with its fingerprints. History keeps it as it came. */
+  private graph: JsonMap;
 
   constructor(machine: Machine, item: QueueItem) {
     this.machine = machine;
@@ -42,6 +44,7 @@ export class Execution {
     const clientId = item.extraData.get("client_id");
     this.clientId = typeof clientId === "string" ? clientId : null;
     this.progress = new ProgressState(item.promptId);
+    this.graph = item.prompt;
   }
 
   async run(): Promise<RunReport> {
@@ -50,12 +53,13 @@ export class Execution {
     machine.clientId = this.clientId;
     machine.lastNodeId = null;
     this.tell("execution_start", { prompt_id: item.promptId, timestamp: Date.now() });
-    machine.cache.begin(item.prompt, NODE_CLASSES, machine.world);
+    this.graph = marked(item.prompt, machine.cache.begin(item.prompt, NODE_CLASSES, machine.world));
     const cached = [...item.prompt.keys()].filter((id) => machine.cache.get(id) !== null);
     this.tell("execution_cached", { nodes: cached, prompt_id: item.promptId, timestamp: Date.now() });
     const success = await this.runNodes();
     if (success) this.tell("execution_success", { prompt_id: item.promptId, timestamp: Date.now() });
     machine.lastNodeId = null;
+    machine.doing = null;
     return { success, messages: this.messages, ...this.uiOutputs() };
   }
 
@@ -108,13 +112,15 @@ export class Execution {
 
   private async call(node: NodeClass, nodeId: string): Promise<NodeResult> {
     this.throwIfInterrupted();
-    const context = runContext(this.machine, this.item, nodeId, {
+    const context = runContext(this.machine, { ...this.item, prompt: this.graph }, nodeId, {
       tick: (value, max) => {
         this.throwIfInterrupted();
         this.progress.update(nodeId, value, max);
+        this.machine.doing = { nodeId, class: node.name, value, max };
         this.sendProgress();
       },
     });
+    this.machine.doing = { nodeId, class: node.name, value: 0, max: 1 };
     const inputs = this.resolved(nodeId);
     const blocker = [...inputs.values()].find((value) => isBlocker(value));
     if (isBlocker(blocker)) return this.blocked(node, nodeId, blocker);
@@ -190,7 +196,7 @@ export class Execution {
   private shownInputs(nodeId: string): Dumpable {
     const inputs = this.resolved(nodeId);
     const hidden = Object.keys(this.classOf(nodeId)?.hidden ?? {});
-    if (hidden.includes("prompt")) inputs.set("prompt", this.item.prompt);
+    if (hidden.includes("prompt")) inputs.set("prompt", this.graph);
     if (hidden.includes("extra_pnginfo")) inputs.set("extra_pnginfo", this.item.extraData.get("extra_pnginfo") ?? null);
     return new Map<string, Dumpable>([...inputs].map(([name, value]) => [name, [shownValue(value)]] as const));
   }
@@ -231,6 +237,14 @@ export class Execution {
   private sendProgress(): void {
     this.machine.send("progress_state", this.progress.shown(), this.clientId);
   }
+}
+
+function marked(prompt: JsonMap, marks: ReadonlyMap<string, Fingerprint>): JsonMap {
+  const nodes = [...prompt].map(([nodeId, node]): [string, Json] => {
+    const mark = marks.get(nodeId);
+    return [nodeId, mark === undefined || !isMap(node) ? node : new Map(node).set("is_changed", [mark])];
+  });
+  return new Map(nodes);
 }
 
 /** Lines in the form of a Python traceback; the paths are invented. */

@@ -124,6 +124,7 @@ async function routed(table: Compiled[], call: Call): Promise<Reply | "reset"> {
     if (method === wanted) return await handler({ ...call, params: match.slice(1).map(decoded) });
     allowed.add(method);
   }
+  if (path === "/ws" && wanted === "GET") return plain(400, NO_UPGRADE);
   // The pages of the browser are served from everywhere, so a GET finds nothing (404), anything else a wrong method (405).
   if (wanted === "GET") return { status: 404, headers: { "Content-Type": "application/octet-stream" }, body: null };
   const text = "405: Method Not Allowed";
@@ -132,6 +133,8 @@ async function routed(table: Compiled[], call: Call): Promise<Reply | "reset"> {
     headers: { "Content-Type": "text/plain; charset=utf-8", Allow: [...allowed].sort().join(",") },
   };
 }
+
+const NO_UPGRADE = 'No WebSocket UPGRADE hdr: None\n Can "Upgrade" only to "WebSocket".';
 
 /** /api/x is /x, except what exists only under one of the two names. */
 function bare(path: string): string {

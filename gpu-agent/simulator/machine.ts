@@ -41,6 +41,8 @@ export class Machine {
   /** Who is told about the running prompt, and the node a reconnecting client hears of. */
   clientId: string | null = null;
   lastNodeId: string | null = null;
+  /** What the page shows of the running prompt. */
+  doing: { nodeId: string; class: string; value: number; max: number } | null = null;
   loadedModel: string | null = null;
   free = { unloadModels: false, freeMemory: false };
   /** The device answers nothing but errors until the next life. */

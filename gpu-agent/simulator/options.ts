@@ -38,6 +38,8 @@ export type SimulatorOptions = {
   gpuName: string;
   /** Null: as the line does by default. */
   cache: CacheKind | null;
+  /** Outputs of a graph run last to first. A real server shuffles them anew in each process. */
+  reverseOutputs: boolean;
   /** Refuse connections this long before listening. */
   startMs: number;
   /** Path of a JSON file with fault knobs, read at start, or null. */
@@ -80,6 +82,7 @@ export function completeOptions(given: Partial<SimulatorOptions> = {}): Simulato
     vramBytes: 25_757_220_864,
     gpuName: "cuda:0 NVIDIA GeForce RTX 4090 (simulated)",
     cache: null,
+    reverseOutputs: false,
     startMs: 0,
     faultsFile: null,
     objectInfoBytes: 0,
@@ -105,6 +108,7 @@ const FLAGS = {
   "gpu-name": { type: "string" },
   "cache-none": { type: "boolean" },
   "cache-classic": { type: "boolean" },
+  "reverse-outputs": { type: "boolean" },
   "start-ms": { type: "string" },
   faults: { type: "string" },
   "object-info-bytes": { type: "string" },
@@ -119,7 +123,7 @@ export const HELP = `comfy simulator: ComfyUI's protocol without a GPU
   --model FOLDER/FILE (repeat; adds to the models listed)
   --preview-method none | latent2rgb       --max-upload-mb 100
   --vram-mb 24564   --gpu-name NAME        --cache-none | --cache-classic
-  --start-ms 0      --faults FILE.json     --object-info-bytes 0
+  --reverse-outputs --start-ms 0      --faults FILE.json     --object-info-bytes 0
 `;
 
 /** Options from a command line, or a sentence that says what is wrong with it. "help" asks for the text above. */
@@ -155,6 +159,7 @@ export function readCommandLine(args: string[]): SimulatorOptions | string {
     startMs: number("start-ms", 0),
     objectInfoBytes: number("object-info-bytes", 0),
     scalePixels: values["scale-pixels"] ?? false,
+    reverseOutputs: values["reverse-outputs"] ?? false,
     nodeMs: nodeDurations(values["node-ms"] ?? [], problems),
     models: withModels(values.model ?? [], problems),
     previewMethod: isPreviewMethod(method) ? method : "none",

@@ -3,7 +3,7 @@
  * Invariant: only what the prompt before left is there; a node whose inputs, ancestors or files changed is not found.
  */
 import { createHash } from "node:crypto";
-import type { Inputs, NodeClass, World } from "./nodes/definition.ts";
+import type { Fingerprint, NodeClass, World } from "./nodes/definition.ts";
 import type { CacheKind } from "./options.ts";
 import { type Dumpable, dump, isMap, type Json, type JsonMap, textAt } from "./python-json.ts";
 import { isOpaque, type Value } from "./values.ts";
@@ -23,9 +23,10 @@ export class OutputCache {
     this.kind = kind;
   }
 
-  /** Drops what may not outlast the prompt before, and learns the keys of the new one. */
-  begin(prompt: JsonMap, classes: ReadonlyMap<string, NodeClass>, world: World): void {
-    this.keys = signatures(prompt, classes, world);
+  /** Drops what may not outlast the prompt before, and learns the keys of the new one. Returns the fingerprints found on the way. */
+  begin(prompt: JsonMap, classes: ReadonlyMap<string, NodeClass>, world: World): ReadonlyMap<string, Fingerprint> {
+    const marks = fingerprints(prompt, classes, world);
+    this.keys = signatures(prompt, marks);
     if (this.kind === "none") this.kept.clear();
     const wanted = new Set(this.keys.values());
     let bytes = 0;
@@ -34,6 +35,7 @@ export class OutputCache {
       const stays = wanted.has(key) || (this.kind === "memory" && bytes < MEMORY_BYTES);
       if (!stays) this.kept.delete(key);
     }
+    return marks;
   }
 
   get(nodeId: string): Cached | null {
@@ -69,24 +71,26 @@ export function inputsOf(prompt: JsonMap, nodeId: string): JsonMap {
   return isMap(inputs) ? inputs : new Map();
 }
 
-function signatures(prompt: JsonMap, classes: ReadonlyMap<string, NodeClass>, world: World): Map<string, string> {
+function classNameOf(prompt: JsonMap, nodeId: string): string {
+  const node = prompt.get(nodeId);
+  return isMap(node) ? (textAt(node, "class_type") ?? "") : "";
+}
+
+function signatures(prompt: JsonMap, marks: ReadonlyMap<string, Fingerprint>): Map<string, string> {
   const known = new Map<string, string>();
   const signatureOf = (nodeId: string): string => {
     const before = known.get(nodeId);
     if (before !== undefined) return before;
     known.set(nodeId, "circle");
-    const node = prompt.get(nodeId);
-    const name = isMap(node) ? (textAt(node, "class_type") ?? "") : "";
-    const inputs = inputsOf(prompt, nodeId);
-    const parts = [...inputs]
+    const parts = [...inputsOf(prompt, nodeId)]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([input, value]) => {
         const link = linkOf(value);
         return link ? `${input}<-${signatureOf(link[0])}:${link[1]}` : `${input}=${dump(value)}`;
       });
-    const mark = fingerprintOf(classes.get(name), inputs, world);
+    const head = [classNameOf(prompt, nodeId), String(marks.get(nodeId) ?? "")];
     const signature = createHash("sha1")
-      .update([name, mark, ...parts].join("\n"))
+      .update([...head, ...parts].join("\n"))
       .digest("base64");
     known.set(nodeId, signature);
     return signature;
@@ -95,10 +99,21 @@ function signatures(prompt: JsonMap, classes: ReadonlyMap<string, NodeClass>, wo
   return known;
 }
 
-function fingerprintOf(node: NodeClass | undefined, inputs: Inputs, world: World): string {
-  try {
-    return node?.fingerprint?.(inputs, world) ?? "";
-  } catch {
-    return `failed ${performance.now()}`;
+/** Of the nodes whose class has one. What fails to be looked at counts as changed. */
+function fingerprints(
+  prompt: JsonMap,
+  classes: ReadonlyMap<string, NodeClass>,
+  world: World,
+): Map<string, Fingerprint> {
+  const marks = new Map<string, Fingerprint>();
+  for (const nodeId of prompt.keys()) {
+    const look = classes.get(classNameOf(prompt, nodeId))?.fingerprint;
+    if (look === undefined) continue;
+    try {
+      marks.set(nodeId, look(inputsOf(prompt, nodeId), world));
+    } catch {
+      marks.set(nodeId, performance.now());
+    }
   }
+  return marks;
 }

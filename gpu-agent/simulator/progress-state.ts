@@ -2,9 +2,10 @@
  * Owns how far each node of the running prompt is, in the shape of `progress_state`.
  * Invariant: a node appears once it has started, in the order of starting, and never goes back.
  */
-import type { Dumpable } from "./python-json.ts";
+import { type Dumpable, PyFloat } from "./python-json.ts";
 
-type Entry = { value: number; max: number; state: "running" | "finished" };
+/** Floats until the node ticks, then what it ticks with; whole from the start for what was cached. */
+type Entry = { value: number | PyFloat; max: number | PyFloat; state: "running" | "finished" };
 
 export class ProgressState {
   private readonly nodes = new Map<string, Entry>();
@@ -15,7 +16,7 @@ export class ProgressState {
   }
 
   start(nodeId: string): void {
-    this.nodes.set(nodeId, { value: 0, max: 1, state: "running" });
+    this.nodes.set(nodeId, { value: new PyFloat(0), max: new PyFloat(1), state: "running" });
   }
 
   update(nodeId: string, value: number, max: number): void {

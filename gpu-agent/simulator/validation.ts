@@ -12,7 +12,12 @@ export type NodeErrors = Map<string, { errors: NodeProblem[]; dependent_outputs:
 export type Verdict =
   | { isValid: true; outputs: string[]; nodeErrors: NodeErrors }
   | { isValid: false; error: NodeProblem; nodeErrors: NodeErrors };
-type Line = { isNew: boolean; world: World; faults: { plan: { rejectNodes?: string[] | undefined } } };
+type Line = {
+  isNew: boolean;
+  world: World;
+  options: { reverseOutputs: boolean };
+  faults: { plan: { rejectNodes?: string[] | undefined } };
+};
 
 /** Null: no `partial_execution_targets` were given. */
 export function validatePrompt(prompt: JsonMap, targets: string[] | null, line: Line): Verdict {
@@ -23,6 +28,7 @@ export function validatePrompt(prompt: JsonMap, targets: string[] | null, line: 
     const isOutput = classAt(prompt, nodeId)?.isOutput === true;
     if (isOutput && (targets === null || targets.includes(nodeId))) outputs.push(nodeId);
   }
+  if (line.options.reverseOutputs) outputs.reverse();
   if (outputs.length === 0)
     return { isValid: false, error: problem("prompt_no_outputs", "Prompt has no outputs", ""), nodeErrors: new Map() };
   return new Validation(prompt, line).outcome(outputs);

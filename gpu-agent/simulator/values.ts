@@ -24,9 +24,10 @@ export type Latent = {
 };
 export type Conditioning = { kind: "conditioning"; text: string };
 export type ModelRef = { kind: "model" | "clip" | "vae" | "control" | "upscaler" | "other"; name: string };
+export type Video = { kind: "video"; images: ImageBatch; fps: number };
 /** In place of a value: the nodes behind it do not run, and the first of them tells why if there is a message. */
 export type Blocker = { kind: "blocker"; message: string | null };
-export type Opaque = ImageBatch | MaskBatch | Latent | Conditioning | ModelRef | Blocker;
+export type Opaque = ImageBatch | MaskBatch | Latent | Conditioning | ModelRef | Video | Blocker;
 export type Value = Json | Opaque;
 
 export function isOpaque(value: Value | undefined): value is Opaque {

@@ -23,22 +23,24 @@ const frameSchema = z.looseObject({ type: z.string().regex(/^[a-z]+$/), seq: z.n
 
 export function eventStream(socket: WebSocket): Response {
   let timer: number | null = null;
+  let writer: EventWriter | null = null;
   const body = new ReadableStream<Uint8Array>(
     {
       start: (controller) => {
-        const writer = new EventWriter(controller, () => stop(socket, timer));
-        writer.raw(`retry: ${RETRY_MS}\n\n`);
+        const events = new EventWriter(controller, () => stop(socket, timer));
+        writer = events;
+        events.raw(`retry: ${RETRY_MS}\n\n`);
         timer = setInterval(() => {
-          writer.raw(": \n\n");
+          events.raw(": \n\n");
           // The sign of life the object looks for; answered by the runtime, wakes nobody.
           socket.send(PING);
         }, COMMENT_EVERY_MS);
-        socket.addEventListener("message", ({ data }) => writer.frame(data));
-        socket.addEventListener("close", () => writer.end());
-        socket.addEventListener("error", () => writer.end());
+        socket.addEventListener("message", ({ data }) => events.frame(data));
+        socket.addEventListener("close", () => events.end());
+        socket.addEventListener("error", () => events.end());
         socket.accept();
       },
-      cancel: () => stop(socket, timer),
+      cancel: () => writer?.abandon(),
     },
     new ByteLengthQueuingStrategy({ highWaterMark: READ_AHEAD_BYTES }),
   );
@@ -74,15 +76,23 @@ class EventWriter {
 
   raw(text: string): void {
     if (this.#ended) return;
-    if (READ_AHEAD_BYTES - this.#room() > MAX_UNREAD_BYTES) this.end();
-    else this.#controller.enqueue(this.#encoder.encode(text));
+    if (READ_AHEAD_BYTES - this.#room() <= MAX_UNREAD_BYTES) this.#controller.enqueue(this.#encoder.encode(text));
+    else {
+      this.abandon();
+      this.#controller.error(new Error("the reader is too slow"));
+    }
   }
 
   end(): void {
     if (this.#ended) return;
+    this.abandon();
+    this.#controller.close();
+  }
+
+  /** The reader is gone: nothing more is written. */
+  abandon(): void {
     this.#ended = true;
     this.#stop();
-    this.#controller.close();
   }
 
   /** Bytes that may still be sent ahead of the reader; negative when it is behind. */

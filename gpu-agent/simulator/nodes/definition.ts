@@ -39,6 +39,9 @@ export type RunContext = World & {
 
 export type Preview = { image: ImageBatch; format: "JPEG" | "PNG"; maxSide: number | null };
 
+/** What a class says of its inputs' present state: a hash, or a time. */
+export type Fingerprint = string | number;
+
 export type NodeClass = {
   name: string;
   displayName: string | null;
@@ -60,7 +63,7 @@ export type NodeClass = {
   /** Own check of literals: true, or text for `details`; it replaces min, max and list checks of the inputs it names. */
   validates?: { inputs: readonly string[]; check(inputs: Inputs, world: World): true | string };
   /** Changes when a re-run is due although the inputs are the same. */
-  fingerprint?(inputs: Inputs, world: World): string;
+  fingerprint?(inputs: Inputs, world: World): Fingerprint;
   run(inputs: Inputs, context: RunContext): Promise<NodeResult>;
 };
 

@@ -9,12 +9,13 @@ import { LATENTS } from "./latents.ts";
 import { LOADERS } from "./loaders.ts";
 import { LOADING } from "./loading.ts";
 import { MASKS } from "./masks.ts";
+import { MEDIA } from "./media.ts";
 import { SAMPLING } from "./sampling.ts";
 import { SAVING } from "./saving.ts";
 import { TEXTS } from "./texts.ts";
 
 export const NODE_CLASSES: ReadonlyMap<string, NodeClass> = new Map(
-  [...SAMPLING, ...LOADERS, ...LATENTS, ...SAVING, ...LOADING, ...IMAGES, ...MASKS, ...TEXTS].map((node) => [
+  [...SAMPLING, ...LOADERS, ...LATENTS, ...SAVING, ...LOADING, ...IMAGES, ...MASKS, ...MEDIA, ...TEXTS].map((node) => [
     node.name,
     node,
   ]),

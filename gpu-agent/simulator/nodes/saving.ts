@@ -12,29 +12,28 @@ import { type ImageBatch, isOpaque } from "../values.ts";
 import { type Inputs, type NodeClass, NodeError, type NodeResult, type RunContext } from "./definition.ts";
 import { booleanFrom, floatSpec, imageOf, intSpec, numberFrom, textFrom, textOr } from "./reading.ts";
 
-const HIDDEN = { prompt: "PROMPT", extra_pnginfo: "EXTRA_PNGINFO" } as const;
+export const HIDDEN = { prompt: "PROMPT", extra_pnginfo: "EXTRA_PNGINFO" } as const;
 const core = { schema: "classic", isOutput: true, outputs: [] } as const;
 
 /** The text chunks that let a picture be dropped back into an editor. */
-function metadataOf(context: RunContext): Map<string, string> {
+export function metadataOf(context: RunContext): Map<string, string> {
   const text = new Map([["prompt", dump(context.prompt)]]);
   if (isMap(context.pngInfo)) for (const [key, value] of context.pngInfo) text.set(key, dump(value));
   return text;
 }
 
-function placeFor(context: RunContext, type: FolderType, prefix: string, image: ImageBatch): SavePlace {
-  const place = savePlace(context.folders[type], prefix, image);
+/** Throws what the real saver raises for a prefix that leads out of the folder. */
+export function placeFor(
+  context: RunContext,
+  type: FolderType,
+  prefix: string,
+  size: { width: number; height: number },
+): SavePlace {
+  const place = savePlace(context.folders[type], prefix, size);
   if (place) return place;
   const text = "**** ERROR: Saving image outside the output folder is not allowed.";
-  const outside = join("/comfyui", type, prefix, "..");
-  const paths = ` full_output_folder: ${outside}
-         output_dir: /comfyui/${type}
-         commonpath: ${outside}`;
-  throw new NodeError(
-    "Exception",
-    `${text}
-${paths}`,
-  );
+  const paths = `full_output_folder: /comfyui\n         output_dir: /comfyui/${type}\n         commonpath: /comfyui`;
+  throw new NodeError("Exception", `${text}\n ${paths}`);
 }
 
 function saveStills(
@@ -174,7 +173,7 @@ const saveImageWebsocket: NodeClass = {
   category: "api/image",
   module: "custom_nodes.websocket_image_save",
   required: () => ({ images: ["IMAGE"] }),
-  fingerprint: () => String(performance.now()),
+  fingerprint: () => Date.now() / 1000 + Math.random() / 1000,
   async run(inputs, context) {
     const image = imageOf(inputs, "images");
     for (const [index, frame] of image.frames.entries()) {

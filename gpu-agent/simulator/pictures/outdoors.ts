@@ -16,7 +16,17 @@ export type SceneInput = {
   detail: number;
 };
 
-type Layer = { base: number; height: number; rough: number; color: Rgb; seed: number; snow: boolean; trees: number };
+type Layer = {
+  base: number;
+  height: number;
+  rough: number;
+  color: Rgb;
+  seed: number;
+  snow: boolean;
+  sandy: boolean;
+  trees: number;
+  edge: Map<number, number>;
+};
 
 /** Where sun or moon stands, and how large it is. */
 function lightOf({ seed, aspect, palette }: SceneInput) {
@@ -72,18 +82,20 @@ function layersOf({ text, palette, seed, style }: SceneInput, horizon: number): 
       base: horizon - 0.02 + near * near * (1.02 - horizon) * 0.92,
       height: (dunes ? 0.12 : 0.34) * (1 - near * 0.62) * (0.7 + 0.6 * pick(seed, 40 + i)),
       rough: dunes ? 1.1 : 1.6 + near * 1.2,
-      color: dunes ? mixRgb(color, palette.accent, 0.35 * near + 0.2) : color,
+      color: dunes ? mixRgb(color, mixRgb([0.93, 0.68, 0.38], palette.sun, 0.25), 0.55) : color,
       seed: seed + 200 + i * 17,
       snow: snow && !dunes,
+      sandy: dunes,
+      edge: new Map(),
       trees: wooded && !dunes && i >= 2 ? 0.02 + near * 0.05 : 0,
     };
   });
 }
 
-function ridge(layer: Layer, x: number, detail: number): number {
-  const broad = fbm(x * layer.rough + layer.seed * 0.013, 3.7, layer.seed, detail);
+function ridge(layer: Layer, x: number): number {
+  const broad = fbm(x * layer.rough + layer.seed * 0.013, 3.7, layer.seed, layer.sandy ? 2 : 5);
   const sharp = 1 - Math.abs(noise(x * layer.rough * 1.7, 9.1, layer.seed + 5) * 2 - 1);
-  return layer.base - layer.height * (broad * 0.75 + sharp * 0.35 - 0.32) - treeTop(layer, x);
+  return layer.base - layer.height * (broad * 0.75 + sharp * 0.35 - 0.32);
 }
 
 /** Firs: a row of narrow triangles of changing height. */
@@ -102,31 +114,43 @@ function treeTop(layer: Layer, x: number): number {
 }
 
 export function landscapeScene(input: SceneInput): Scene {
-  const { text, palette, seed, detail } = input;
+  const { text, palette, seed } = input;
   const sky = skyScene(input);
-  const water = /\b(ocean|sea|lake|water|river|coast|island|reflection|boat|ship|harbor|harbour|beach)\b/.test(text);
-  const horizon = water ? 0.56 : 0.55 + 0.1 * pick(seed, 14);
-  const layers = layersOf(input, horizon).slice(0, water ? 3 : 5);
+  const water = /\b(ocean|sea|lake|water|river|coast|island|reflection|boat|ship|harbor|harbour|lighthouse)\b/.test(
+    text,
+  );
   const city = /\b(city|street|building\w*|skyline|cyberpunk|neon|tower\w*|town|urban|tokyo|manhattan)\b/.test(text);
+  const horizon = water ? 0.56 : 0.55 + 0.1 * pick(seed, 14);
+  const layers = layersOf(input, horizon)
+    .slice(city ? 3 : 0, water ? 3 : 5)
+    .reverse();
   const above: Scene = (x, y) => {
-    let color = sky(x, y);
-    if (city) color = withTowers(color, x, y, input, horizon);
-    for (const layer of city ? layers.slice(3) : layers) {
-      const top = ridge(layer, x, detail);
-      if (y < top) continue;
-      const depth = clamp((y - top) / 0.3);
-      const rock = fbm(x * 9, y * 16, layer.seed + 3, detail) - 0.5;
-      color = mixRgb(
-        scaleRgb(layer.color, 1 + rock * 0.55),
-        palette.horizon,
-        (1 - clamp((layer.base - 0.4) * 1.6)) * 0.35 * depth,
-      );
-      const cap = layer.snow ? smoothstep(0.16, 0.02, y - top + rock * 0.13) : 0;
-      color = mixRgb(color, mixRgb([0.96, 0.97, 1], palette.sun, 0.3), cap * 0.85);
-    }
-    return color;
+    const layer = layers.find((each) => y >= skyline(each, x));
+    if (layer !== undefined) return ground(layer, x, y, input);
+    const color = sky(x, y);
+    return city ? withTowers(color, x, y, palette, seed, horizon) : color;
   };
   return water ? mirrored(above, input, 0.62) : above;
+}
+
+/** The upper edge of a layer. It is asked for at every row, so each column is worked out once. */
+function skyline(layer: Layer, x: number): number {
+  const known = layer.edge.get(x);
+  if (known !== undefined) return known;
+  const edge = ridge(layer, x) - treeTop(layer, x);
+  layer.edge.set(x, edge);
+  return edge;
+}
+
+function ground(layer: Layer, x: number, y: number, { palette, detail }: SceneInput): Rgb {
+  const rock = fbm(x * 9, y * (layer.sandy ? 5 : 16), layer.seed + 3, detail) - 0.5;
+  const depth = clamp((y - skyline(layer, x)) / 0.3);
+  const haze = (1 - clamp((layer.base - 0.4) * 1.6)) * 0.35 * depth;
+  const color = mixRgb(scaleRgb(layer.color, 1 + rock * (layer.sandy ? 0.18 : 0.55)), palette.horizon, haze);
+  if (!layer.snow) return color;
+  const below = y - ridge(layer, x);
+  const cap = below < 0 ? 0.12 : smoothstep(0.2, 0.03, below + rock * 0.16);
+  return mixRgb(color, mixRgb([0.96, 0.97, 1], palette.sun, 0.25), cap * 0.88);
 }
 
 /** Below the shore the picture stands on its head, rippled and darker. */
@@ -142,7 +166,7 @@ function mirrored(above: Scene, { palette, seed }: SceneInput, shore: number): S
   };
 }
 
-function withTowers(under: Rgb, x: number, y: number, { palette, seed }: SceneInput, horizon: number): Rgb {
+function withTowers(under: Rgb, x: number, y: number, palette: Palette, seed: number, horizon: number): Rgb {
   let color = under;
   for (let row = 0; row < 3; row++) {
     const width = 0.05 + row * 0.02;

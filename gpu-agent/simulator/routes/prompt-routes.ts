@@ -9,7 +9,7 @@ import { type Call, empty, json, jsonBody, objectBody, type Reply, type Routes, 
 import { askInterrupt, dequeue } from "../interrupts.ts";
 import type { Machine } from "../machine.ts";
 import { type QueueItem, shownItem, withoutSecrets } from "../prompt-queue.ts";
-import { type Dumpable, isMap, type Json, type JsonMap, PyFloat } from "../python-json.ts";
+import { type Dumpable, isMap, type Json, type JsonMap, type PyFloat } from "../python-json.ts";
 import { busy } from "../run-context.ts";
 import { problem, validatePrompt } from "../validation.ts";
 
@@ -44,12 +44,9 @@ function fieldsOf(call: Call): JsonMap {
 async function submit(machine: Machine, call: Call): Promise<Reply | "reset"> {
   machine.timeline.note("POST /prompt");
   const body = fieldsOf(call);
-  const given = body.get("number");
-  const number = given === undefined ? machine.number : floatOf(given);
-  if (given === undefined) machine.number += 1;
-  const signed = typeof number === "number" && toBool(body.get("front") ?? null) ? -number : number;
+  const number = numberFor(machine, body);
   if (!body.has("prompt")) return refused(problem("no_prompt", "No prompt provided", "No prompt provided"));
-  const reply = accept(machine, { number: signed, body, usageSource: call.headers["comfy-usage-source"] });
+  const reply = accept(machine, { number, body, usageSource: call.headers["comfy-usage-source"] });
   machine.crashPoint("submit");
   const { faults } = machine;
   if (faults.plan.submitMs !== undefined) await busy(machine, faults.plan.submitMs);
@@ -57,9 +54,13 @@ async function submit(machine: Machine, call: Call): Promise<Reply | "reset"> {
   return faults.take("submitReset") ? "reset" : reply;
 }
 
-function floatOf(given: Json): PyFloat {
-  const value = toFloat(given);
-  return value instanceof PyFloat ? value : new PyFloat(value);
+/** The caller's own number as a float, or the next automatic one; `front` turns only that around. Throws for text that is no number. */
+function numberFor(machine: Machine, body: JsonMap): number | PyFloat {
+  const given = body.get("number");
+  if (given !== undefined) return toFloat(given);
+  const next = machine.number;
+  machine.number += 1;
+  return toBool(body.get("front") ?? null) ? -next : next;
 }
 
 function refused(error: Dumpable, nodeErrors: Dumpable = {}): Reply {

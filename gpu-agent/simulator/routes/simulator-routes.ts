@@ -2,7 +2,7 @@
  * Owns what a real server does not have: the page, the knobs, and the record of what happened.
  * Invariant: these routes answer whatever the knobs do to the others.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { ZodError } from "zod";
 import type { Faults } from "../faults.ts";
 import { type Call, empty, json, jsonBody, type Reply, type Routes } from "../http-server.ts";
@@ -29,11 +29,14 @@ export function simulatorRoutes(faults: Faults, timeline: Timeline, life: () => 
 }
 
 function page(): Reply {
+  const { mtime, size } = statSync(PAGE);
   const headers = {
     "Content-Type": "text/html",
     "Cache-Control": "no-cache",
     Pragma: "no-cache",
     Expires: "0",
+    Etag: `"${mtime.getTime().toString(16)}-${size.toString(16)}"`,
+    "Last-Modified": mtime.toUTCString(),
     "Accept-Ranges": "bytes",
   };
   return { status: 200, headers, body: readFileSync(PAGE) };
@@ -46,7 +49,10 @@ function state({ line, life, machine }: Life): Dumpable {
     life,
     pending: queue.pending.length,
     running: queue.running?.promptId ?? null,
-    node: machine.lastNodeId,
+    node: machine.doing?.nodeId ?? null,
+    class: machine.doing?.class ?? null,
+    value: machine.doing?.value ?? 0,
+    max: machine.doing?.max ?? 1,
     finished: history.all().size,
     sockets: sockets.count,
     device: options.gpuName,

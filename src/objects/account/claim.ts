@@ -58,8 +58,13 @@ function claimIn(
   }
   if (command.attempt !== job.attempt + 1) return refuse("gone");
   const now = ctx.now();
-  const refusal = notNow(ctx, tables, job, command, othersLive, now);
+  const refusal = notForThem(job, command, othersLive, now);
   if (refusal) return refuse(refusal);
+  if (!hasRoom(ctx, tables, job)) {
+    // Only a lowered limit rings more than it lets run: from here on the job is held, and rung when a place is free.
+    if (job.ring_at !== null) tables.live.replace(job, { ...job, ring_at: null });
+    return refuse("not_yet");
+  }
   const { claim_id, slot, ahead } = command;
   const grant = { nonce: randomBase32(NONCE_LENGTH), claim_id, agent: command.agent.agent, slot };
   const advanced = advance(
@@ -73,20 +78,17 @@ function claimIn(
 }
 
 /** Why a job that nobody holds may not go to this agent now. */
-function notNow(
-  ctx: AccountContext,
-  tables: AccountTables,
-  job: LiveJob,
-  command: ClaimCommand,
-  othersLive: boolean,
-  now: number,
-): ClaimRefusal | null {
+function notForThem(job: LiveJob, command: ClaimCommand, othersLive: boolean, now: number): ClaimRefusal | null {
   const noted = job.memo.notes.some((n) => n.agent === command.agent.agent && n.until > now);
   if (noted || (othersLive && hasLost(job, command))) return "not_for_you";
-  if (job.not_before !== null && job.not_before > now) return "not_yet";
+  return job.not_before !== null && job.not_before > now ? "not_yet" : null;
+}
+
+/** A rung job has its place already; a leased one is never asked about. */
+function hasRoom(ctx: AccountContext, tables: AccountTables, job: LiveJob): boolean {
   const { max_running } = roleOf(ctx.settings, tables.profile.get());
-  const places = tables.live.countPlaces(max_running + 1) - (takesPlace(job) ? 1 : 0);
-  return places < max_running ? null : "not_yet";
+  if (!takesPlace(job)) return tables.live.countPlaces(max_running) < max_running;
+  return tables.live.countLeased(max_running) < max_running;
 }
 
 function hasLost(job: LiveJob | null, command: ClaimCommand): boolean {

@@ -8,12 +8,20 @@ import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { StoredKey } from "../../storage/account/keys.ts";
 import type { AccountProfile, KeyProof, KeyRow, NewKey } from "../contract.ts";
+import { dispatch, noEffects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { NOT_FOUND, UNAUTHORIZED, validKey } from "./identity.ts";
 
 export function provision(ctx: AccountContext, profile: AccountProfile): void {
   const tables = ctx.database.toWrite();
-  ctx.database.transact(() => tables.profile.put({ ...profile, parent: null, created_at: ctx.now() }));
+  const effects = noEffects();
+  const now = ctx.now();
+  ctx.database.transact(() => {
+    tables.profile.put({ ...profile, parent: null, created_at: now });
+    // A raised limit lets held jobs go at once; a lowered one touches none that was admitted.
+    dispatch(ctx, tables, now, effects);
+  });
+  settle(ctx, effects);
 }
 
 export function verifyKey(ctx: AccountContext, proof: KeyProof): Result<{ role: string; region: string }, Refusal> {

@@ -4,6 +4,7 @@
  */
 
 import { type AdmissionRules, type Asked, admit, rateOf, refusedShape, utcDay } from "../../domain/admission.ts";
+import { nextJobId } from "../../domain/job-id.ts";
 import { type JobOrder, recordOf, type StoredJob } from "../../domain/job-record.ts";
 import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { MAX_ATTEMPTS } from "../../domain/retry-policy.ts";
@@ -13,10 +14,11 @@ import { sha256Hex } from "../../platform/hash.ts";
 import { count } from "../../platform/metrics.ts";
 import { reportedBacklog } from "../../platform/queue-messages.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import { type JobId, jobIdFrom, type PoolName, poolNameSchema } from "../../protocol/ids.ts";
+import { type JobId, type PoolName, poolNameSchema } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
+import type { StoredProfile } from "../../storage/account/profile.ts";
 import type { Auth, NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
 import { type Effects, noEffects, rungJob, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
@@ -73,7 +75,7 @@ function submitIn(
   if (replay) return replay.ok ? ok({ ...replay.value, rate: rateOf(rules, tat, now) }) : replay;
   if (!ctx.settings.JOBS_ENABLED)
     return refuse({ ...refusalOf("FEATURE_DISABLED", "submitting jobs is switched off"), retry_after_ms: 60_000 });
-  const pools = poolsOf(ctx, command.jobs, profile.default_pool);
+  const pools = poolsOf(ctx, command.jobs, profile);
   if (!pools.ok) return pools;
   const asked: Asked = { jobs: command.jobs.length, priorities: command.jobs.map((j) => j.priority) };
   const shape = refusedShape(asked, rules);
@@ -88,136 +90,18 @@ function submitIn(
   if (!admitted.ok) return refuse({ ...admitted.refusal, rate: rateOf(rules, tat, now) });
   if (!known.ok) tables.profile.put(profile);
   touchKey(tables, who.value, now);
-  const admission = { now, tat: admitted.value.tat, newest: newest?.job ?? null, who: who.value, rules };
-  const records = command.jobs.map((job, n) =>
-    insertJob(ctx, tables, command, job, pools.value[n] ?? defaultPool(profile.default_pool), admission, effects),
-  );
+  const admission = { now, tat: admitted.value.tat, keyid: who.value.keyid, rules };
+  let id = newest?.job ?? null;
+  const records = command.jobs.map((job, n) => {
+    id = nextJobId(id, now, ctx.random());
+    const pool = pools.value[n] ?? defaultPool(profile);
+    return insertJob(ctx, tables, command, { id, job, pool }, admission, effects);
+  });
   if (command.idempotency) {
     const entry = { fingerprint: command.idempotency.fingerprint, jobs: records.map((r) => r.job) };
     tables.idempotency.remember(replayKey(command.route, command.idempotency.key), entry, now + IDEMPOTENCY_MS);
   }
   return ok({ records, replayed: false, rate: rateOf(rules, admitted.value.tat, now) });
-}
-
-type Admission = {
-  readonly now: number;
-  readonly tat: number;
-  readonly newest: JobId | null;
-  readonly who: Who;
-  readonly rules: AdmissionRules;
-};
-
-function insertJob(
-  ctx: AccountContext,
-  tables: AccountTables,
-  command: SubmitCommand,
-  asked: NewJob,
-  pool: PoolName,
-  admission: Admission,
-  effects: Effects,
-): SubmitDone["records"][number] {
-  const { now, tat, rules } = admission;
-  const order = orderOf(ctx, command, asked, pool, admission);
-  const stored: StoredJob = {
-    job: freshId(ctx, tables, admission),
-    state: "queued",
-    revision: 1,
-    queued_at: now,
-    started_at: null,
-    finished_at: null,
-    gpu_ms: 0,
-    tat,
-    order,
-    outcome: null,
-  };
-  const payload = sha256Hex(asked.workflow_text);
-  tables.payloads.keep(payload, asked.workflow_text);
-  if (!tables.jobs.insert(stored, payload)) throw new Error("a fresh job id was taken");
-  const waiting = newLive(stored, pool);
-  const free = tables.live.countPlaces(rules.role.max_running) < rules.role.max_running;
-  const live = free ? rungJob(waiting, now, ctx.random()) : waiting;
-  tables.live.insert(live);
-  wantBy(effects, dueOf(live));
-  if (free) effects.ring.push({ job: live, weight: rules.role.max_running });
-  return recordOf({ account: ctx.account, stored, live, waiting: null, url_ttl_s: rules.role.signed_url_s });
-}
-
-function newLive(stored: StoredJob, pool: PoolName): LiveJob {
-  const { order, queued_at } = stored;
-  const { max_attempts, run_timeout_ms, queue_timeout_ms } = order;
-  return {
-    job: stored.job,
-    status: "queued",
-    pool,
-    priority: order.priority,
-    revision: 1,
-    attempt: 0,
-    charged: 0,
-    max_attempts,
-    queued_at,
-    started_at: null,
-    run_timeout_ms,
-    queue_timeout_ms,
-    lease: null,
-    ring_at: null,
-    rings: 0,
-    dead_letters: 0,
-    not_before: null,
-    queue_deadline: queueDeadline({ queued_at, max_attempts, queue_timeout_ms, run_timeout_ms }, queued_at),
-    run_deadline: null,
-    cancel_deadline: null,
-    publish_at: null,
-    publishes: 0,
-    progress: 0,
-    progress_detail: null,
-    memo: {
-      attempts: [],
-      events: [{ revision: 1, ts: queued_at, from: null, to: "queued", attempt: 0, cause: "submit" }],
-      notes: [],
-      logs: [],
-    },
-  };
-}
-
-function orderOf(
-  ctx: AccountContext,
-  command: SubmitCommand,
-  asked: NewJob,
-  pool: PoolName,
-  admission: Admission,
-): JobOrder {
-  return {
-    source: asked.source,
-    params_text: asked.params_text,
-    template: asked.template,
-    workflow_hash: asked.workflow_hash,
-    seed: asked.seed,
-    pool,
-    priority: asked.priority,
-    user_id: asked.user_id,
-    submitted_by: admission.who.keyid,
-    metadata: asked.metadata,
-    webhook_url: asked.webhook_url,
-    inputs: asked.inputs,
-    request_id: command.request_id,
-    traceparent: command.traceparent,
-    max_attempts: MAX_ATTEMPTS,
-    run_timeout_ms: asked.run_timeout_ms ?? ctx.settings.RUN_TIMEOUT_MS,
-    queue_timeout_ms: asked.queue_timeout_ms ?? ctx.settings.QUEUE_TIMEOUT_MS,
-    retention_days: admission.rules.role.retention_days,
-  };
-}
-
-/** Ids never go back in time even if the clock does, so that the newest id is always the newest job. */
-function freshId(ctx: AccountContext, tables: AccountTables, admission: Admission): JobId {
-  const newestMs = admission.newest === null ? 0 : Number.parseInt(admission.newest.slice(2, 10), 16) * 1000;
-  for (let tries = 0; tries < 20; tries++) {
-    // After a few conflicts within one second the id borrows from the next.
-    const at = Math.max(admission.now, newestMs) + Math.floor(tries / 4) * 1000;
-    const id = jobIdFrom(at, Math.floor(ctx.random() * 65_536));
-    if (tables.jobs.get(id) === null) return id;
-  }
-  throw new Error("no fresh job id was found in twenty draws");
 }
 
 function replayOf(
@@ -245,10 +129,11 @@ function replayKey(route: SubmitCommand["route"], key: string): string {
   return sha256Hex(`${route}\0${key}`);
 }
 
-function poolsOf(ctx: AccountContext, asked: readonly NewJob[], own: string): Result<PoolName[], Refusal> {
+function poolsOf(ctx: AccountContext, asked: readonly NewJob[], profile: StoredProfile): Result<PoolName[], Refusal> {
+  const own = defaultPool(profile);
   const pools: PoolName[] = [];
   for (const job of asked) {
-    const pool = job.pool ?? defaultPool(own);
+    const pool = job.pool ?? own;
     const config = poolConfig(ctx.settings, pool);
     // A pool with an allow-list is open to the accounts whose own pool it is.
     if (!config || (config.policy === "allowlist" && pool !== own))
@@ -258,8 +143,8 @@ function poolsOf(ctx: AccountContext, asked: readonly NewJob[], own: string): Re
   return ok(pools);
 }
 
-function defaultPool(name: string): PoolName {
-  return poolNameSchema.parse(name);
+function defaultPool(profile: StoredProfile): PoolName {
+  return poolNameSchema.parse(profile.default_pool);
 }
 
 function fullest(pools: readonly PoolName[], now: number): number | null {

@@ -2,7 +2,7 @@
  * Owns the lasting row of every job: written when it is submitted and when it ends.
  * Invariant: a terminal row is never written again; the state of a live job is read from its live row.
  */
-import { and, desc, eq, gte, inArray, isNotNull, max, or, type SQL, sql } from "drizzle-orm";
+import { and, desc, eq, gte, inArray, isNotNull, or, type SQL, sql } from "drizzle-orm";
 import type { JobOrder, JobOutcome, StoredJob } from "../../domain/job-record.ts";
 import type { LiveJob } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
@@ -25,12 +25,12 @@ export type DayTotals = { date: string; jobs: number; succeeded: number; failed:
 
 export type JobTable = {
   get(job: JobId): StoredJob | null;
-  /** False when the id is taken. */
-  insert(job: StoredJob, payload: string): boolean;
+  /** Throws when the id is taken. */
+  insert(job: StoredJob, payload: string): void;
   /** Writes the end into a row that has none yet. */
   end(job: StoredJob): void;
   payloadOf(job: JobId): string | null;
-  /** The newest id and the submit bucket after the newest jobs; null where there is no job. */
+  /** The newest job's id and the submit bucket after it; null where there is no job. */
   newest(): { job: JobId; tat: number } | null;
   /** Jobs since `fromId` that are live or have ever started, counting to at most `atMost`. */
   countCharged(fromId: string, atMost: number): number;
@@ -48,7 +48,7 @@ export function jobTable(db: AccountDb): JobTable {
 function rowsOf(db: AccountDb): Pick<JobTable, "get" | "insert" | "end" | "payloadOf"> {
   const isJob = eq(jobs.job, slot("job"));
   const get = db.select().from(jobs).where(isJob).prepare();
-  const insert = db.insert(jobs).values(slots(jobs)).onConflictDoNothing().returning({ job: jobs.job }).prepare();
+  const insert = db.insert(jobs).values(slots(jobs)).prepare();
   const { state, revision, started_at, finished_at, gpu_ms, doc } = slots(jobs);
   const end = db
     .update(jobs)
@@ -62,7 +62,7 @@ function rowsOf(db: AccountDb): Pick<JobTable, "get" | "insert" | "end" | "paylo
       const row = get.get({ job });
       return row ? storedJobOf(row) : null;
     },
-    insert: (job, payloadHash) => insert.all({ ...rowOf(job), payload: payloadHash }).length === 1,
+    insert: (job, payloadHash) => insert.run({ ...rowOf(job), payload: payloadHash }),
     end: (job) => {
       if (end.all(rowOf(job)).length !== 1) throw new Error("a job ended that had ended before");
     },
@@ -72,12 +72,7 @@ function rowsOf(db: AccountDb): Pick<JobTable, "get" | "insert" | "end" | "paylo
 
 function admissionOf(db: AccountDb): Pick<JobTable, "newest" | "countCharged"> {
   const fromId = sql`${jobs.job} >= ${slot("from_id")}`;
-  const newest = db.select({ job: jobs.job }).from(jobs).orderBy(desc(jobs.job)).limit(1).prepare();
-  const tat = db
-    .select({ tat: max(jobs.tat) })
-    .from(jobs)
-    .where(fromId)
-    .prepare();
+  const newest = db.select({ job: jobs.job, tat: jobs.tat }).from(jobs).orderBy(desc(jobs.job)).limit(1).prepare();
   const charged = db
     .select({ one: sql<number>`1` })
     .from(jobs)
@@ -87,9 +82,7 @@ function admissionOf(db: AccountDb): Pick<JobTable, "newest" | "countCharged"> {
   return {
     newest: () => {
       const row = newest.get();
-      if (!row) return null;
-      // Ids of one second are in random order: the bucket stands where the furthest of them left it.
-      return { job: jobIdSchema.parse(row.job), tat: tat.get({ from_id: row.job.slice(0, 10) })?.tat ?? 0 };
+      return row ? { job: jobIdSchema.parse(row.job), tat: row.tat } : null;
     },
     countCharged: (from_id, atMost) => chargedCount.get({ from_id, at_most: atMost })?.n ?? 0,
   };

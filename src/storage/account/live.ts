@@ -25,6 +25,8 @@ export type LiveTable = {
   countPlaces(atMost: number): number;
   /** Queued jobs neither rung, leased nor in backoff, those first that are dispatched first. */
   held(now: number, limit: number): LiveJob[];
+  /** Jobs an agent holds, counting to at most `atMost`. */
+  countLeased(atMost: number): number;
   /** Jobs that hold an agent and are shown as running. */
   countRunning(): number;
   /** Jobs with something due, the longest overdue first. Ids only: a row that cannot be read must not hide the others. */
@@ -85,7 +87,9 @@ function rowsOf(db: AccountDb): Pick<LiveTable, "get" | "insert" | "replace" | "
   };
 }
 
-function countsOf(db: AccountDb): Pick<LiveTable, "countActive" | "countPlaces" | "countRunning" | "countBefore"> {
+function countsOf(
+  db: AccountDb,
+): Pick<LiveTable, "countActive" | "countPlaces" | "countLeased" | "countRunning" | "countBefore"> {
   const number = { n: sql<number>`count(*)` };
   const upTo = (where: ReturnType<typeof and>) => {
     const some = db.select({ one: sql<number>`1` }).from(live).where(where).limit(sql.placeholder("at_most"));
@@ -93,6 +97,7 @@ function countsOf(db: AccountDb): Pick<LiveTable, "countActive" | "countPlaces" 
   };
   const active = upTo(isActive);
   const places = upTo(hasPlace);
+  const leased = upTo(isNotNull(live.nonce));
   const running = db.select(number).from(live).where(isRunning).prepare();
   const earlier = or(
     gt(live.priority, slot("priority")),
@@ -106,6 +111,7 @@ function countsOf(db: AccountDb): Pick<LiveTable, "countActive" | "countPlaces" 
   return {
     countActive: (atMost) => active.get({ at_most: atMost })?.n ?? 0,
     countPlaces: (atMost) => places.get({ at_most: atMost })?.n ?? 0,
+    countLeased: (atMost) => leased.get({ at_most: atMost })?.n ?? 0,
     countRunning: () => running.get()?.n ?? 0,
     countBefore: (job) => before.get({ job: job.job, priority: job.priority })?.n ?? 0,
   };

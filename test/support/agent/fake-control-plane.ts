@@ -108,7 +108,8 @@ export class FakeControlPlane {
     const fault = this.fault(route, n);
     if (fault === "hang") return;
     const body: unknown = bytes.length > 0 ? JSON.parse(bytes.toString()) : null;
-    const [status, answer] = typeof fault === "number" ? [fault, { error: "fault" }] : this.#answer(route, body, request);
+    const [status, answer] =
+      typeof fault === "number" ? [fault, { error: "fault" }] : this.#answer(route, body, request);
     this.calls.push({ route, body, at: Date.now(), status });
     if (fault === "lose") return void request.socket.destroy();
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answer));

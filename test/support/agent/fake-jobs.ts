@@ -12,7 +12,7 @@ import type {
   RenewRequest,
   StoppedRequest,
 } from "../../../src/protocol/agent-api.ts";
-import { jobIdFrom, poolNameSchema, refBody, accountIdSchema } from "../../../src/protocol/ids.ts";
+import { accountIdSchema, jobIdFrom, poolNameSchema, refBody } from "../../../src/protocol/ids.ts";
 import type { JobState } from "../../../src/protocol/states.ts";
 
 export type Timing = { lease_ms: number; first_lease_ms: number; renew_ms: number; grace_ms: number };
@@ -52,7 +52,10 @@ export class FakeJobs {
     this.#base = base;
   }
 
-  add(workflow: object | string, options: Partial<Pick<FakeJob, "inputs" | "keep_metadata" | "run_ms" | "no_progress_ms">> = {}) {
+  add(
+    workflow: object | string,
+    options: Partial<Pick<FakeJob, "inputs" | "keep_metadata" | "run_ms" | "no_progress_ms">> = {},
+  ) {
     const job: FakeJob = {
       job: jobIdFrom(Date.now(), ++this.#count),
       workflow: typeof workflow === "string" ? workflow : JSON.stringify(workflow),
@@ -125,7 +128,10 @@ export class FakeJobs {
   renew(job: FakeJob, request: RenewRequest) {
     job.renewals.push({ at: Date.now(), request });
     job.lease_until = Date.now() + this.#timing.lease_ms;
-    return { answer: job.canceling ? ("cancel" as const) : ("continue" as const), lease_expires_in_ms: this.#timing.lease_ms };
+    return {
+      answer: job.canceling ? ("cancel" as const) : ("continue" as const),
+      lease_expires_in_ms: this.#timing.lease_ms,
+    };
   }
 
   end(job: FakeJob, status: JobState): JobState {

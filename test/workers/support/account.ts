@@ -2,10 +2,11 @@
  * Owns how a test speaks to a real account object: commands with defaults, one pool, one agent.
  * Invariant: nothing here decides; it only fills in what a test does not care about.
  */
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import type { ClaimCommand, NewJob, SubmitCommand } from "../../../src/objects/contract.ts";
 import { accountOf } from "../../../src/objects/locate.ts";
-import type { Env } from "../../../src/platform/env.ts";
+import { type Env, settingsOf } from "../../../src/platform/env.ts";
 import { randomBase32, sha256Hex } from "../../../src/platform/hash.ts";
 import type { AttemptMetrics, ManifestEntry, RenewRequest } from "../../../src/protocol/agent-api.ts";
 import {
@@ -17,6 +18,7 @@ import {
   type LeaseFields,
   poolNameSchema,
 } from "../../../src/protocol/ids.ts";
+import type { Role, RoleName } from "../../../src/protocol/roles.ts";
 
 // The bindings of wrangler.toml; the runtime types them loosely.
 export const bindings = env as unknown as Env;
@@ -128,4 +130,26 @@ export function fileOf(prefix: string, n = 0): ManifestEntry {
 
 export function seenAs(entries: readonly ManifestEntry[]) {
   return entries.map((e) => ({ key: e.key ?? "", size_bytes: e.size_bytes, md5: e.md5 }));
+}
+
+export function objectOf(account: AccountId) {
+  return bindings.ACCOUNT.get(bindings.ACCOUNT.idFromName(account));
+}
+
+/** Limits of a role for as long as `work` runs, in the object of this account. */
+export async function withRole(account: AccountId, name: RoleName, limits: Partial<Role>, work: () => Promise<void>) {
+  const role = await runInDurableObject(objectOf(account), (instance) => {
+    // `env` is protected in the base class; a test may look.
+    const { ROLES } = settingsOf((instance as unknown as { env: Env }).env);
+    const before = { ...ROLES[name] };
+    Object.assign(ROLES[name], limits);
+    return before;
+  });
+  try {
+    await work();
+  } finally {
+    await runInDurableObject(objectOf(account), (instance) => {
+      Object.assign(settingsOf((instance as unknown as { env: Env }).env).ROLES[name], role);
+    });
+  }
 }
