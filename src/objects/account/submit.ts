@@ -5,24 +5,22 @@
 
 import { type AdmissionRules, type Asked, admit, rateOf, refusedShape, utcDay } from "../../domain/admission.ts";
 import { nextJobId } from "../../domain/job-id.ts";
-import { type JobOrder, recordOf, type StoredJob } from "../../domain/job-record.ts";
-import { dueOf, type LiveJob } from "../../domain/live-job.ts";
-import { MAX_ATTEMPTS } from "../../domain/retry-policy.ts";
-import { queueDeadline } from "../../domain/wake.ts";
+import { recordOf } from "../../domain/job-record.ts";
 import { poolConfig } from "../../platform/env.ts";
 import { sha256Hex } from "../../platform/hash.ts";
 import { count } from "../../platform/metrics.ts";
 import { reportedBacklog } from "../../platform/queue-messages.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import { type JobId, type PoolName, poolNameSchema } from "../../protocol/ids.ts";
+import { type PoolName, poolNameSchema } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
 import type { StoredProfile } from "../../storage/account/profile.ts";
 import type { Auth, NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
-import { type Effects, noEffects, rungJob, settle, wantBy } from "./commit.ts";
+import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, roleNameOf, roleOf, UNAUTHORIZED, type Who } from "./identity.ts";
+import { insertJob } from "./new-job.ts";
 
 const IDEMPOTENCY_MS = 86_400_000;
 /** A key's last use is written at most this often, with a submit. */
