@@ -40,6 +40,8 @@ export class Agent {
   /** What the pool was last told of each slot. */
   readonly #told = new Map<number, string>();
   #draining = false;
+  /** What the pool said; a deployment without offers leaves the queue alone. */
+  #offersEnabled = true;
   #onRejected: (error: Rejected) => void = () => {};
   /** Resolves when the control plane refuses this agent for good. */
   readonly rejected = new Promise<Rejected>((resolve) => {
@@ -79,6 +81,7 @@ export class Agent {
       {
         idleSlots: () => (this.#draining ? 0 : this.slots.filter((slot) => slot.isIdle).length),
         connected: () => this.#link.isOpen,
+        offersFlow: () => this.#offersFlow,
         taken: async (refs) =>
           new Set([...(await this.#link.known(refs)), ...refs.filter((ref) => this.#settled.has(ref))]),
         claim: (ref) => this.#byDoorbell(ref),
@@ -144,6 +147,7 @@ export class Agent {
 
   #opened(): void {
     this.#log.info("control socket open");
+    this.#offersEnabled = true;
     this.#hello(false);
     this.#queue.nudge();
   }
@@ -185,7 +189,11 @@ export class Agent {
       ...(ref === null ? {} : { ref }),
       ...(reason === null ? {} : { reason: reason.slice(0, 256) }),
     });
-    if (state === "idle" && !this.#link.isOpen) this.#queue.nudge();
+    if (state === "idle" && !this.#offersFlow) this.#queue.nudge();
+  }
+
+  get #offersFlow(): boolean {
+    return this.#link.isOpen && this.#offersEnabled;
   }
 
   #onMessage(message: ControlDown): void {
@@ -195,6 +203,10 @@ export class Agent {
         break;
       case "want_capability":
         this.#hello(true);
+        break;
+      case "offers":
+        this.#offersEnabled = message.enabled;
+        this.#queue.nudge();
         break;
       case "drain":
       case "pause":

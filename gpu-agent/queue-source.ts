@@ -14,15 +14,17 @@ export type Handled = "settled" | "no_slot" | "unanswered";
 
 export type QueueHandlers = {
   idleSlots(): number;
-  /** The control socket is open, so that offers arrive by themselves. */
+  /** The control socket is open: the pool can be asked which doorbells are taken. */
   connected(): boolean;
+  /** Connected, and offers arrive by themselves: the queue is only the net below them. */
+  offersFlow(): boolean;
   /** Refs that need no claim: the pool, or we ourselves, know them taken. */
   taken(refs: string[]): Promise<ReadonlySet<string>>;
   claim(ref: string): Promise<Handled>;
   rejected(error: Rejected): void;
 };
 
-const CONNECTED_MS = 60_000;
+const OFFERS_FLOW_MS = 60_000;
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 10_000;
 const GROWTH = 1.6;
@@ -68,7 +70,7 @@ export class QueueSource {
       if (pulled === "full") continue;
       if (pulled === "some") this.#pauseMs = FIRST_PAUSE_MS;
       else this.#pauseMs = Math.min(MAX_PAUSE_MS, this.#pauseMs * GROWTH);
-      await this.#bell.wait(jittered(this.#handlers.connected() ? CONNECTED_MS : this.#pauseMs));
+      await this.#bell.wait(jittered(this.#handlers.offersFlow() ? OFFERS_FLOW_MS : this.#pauseMs));
     }
   }
 

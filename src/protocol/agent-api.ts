@@ -78,6 +78,8 @@ export const controlDownSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("taken"), refs: z.array(refText) }),
   z.object({ type: z.enum(["drain", "resume", "pause"]), until: z.number().int().nullable() }),
   z.object({ type: z.literal("want_capability") }),
+  /** The deployment makes no offers: pull as if there were no control socket. */
+  z.object({ type: z.literal("offers"), enabled: z.boolean() }),
   z.object({ type: z.literal("give_back"), ref: refText }),
 ]);
 export type ControlDown = z.infer<typeof controlDownSchema>;

@@ -165,6 +165,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     } else if (!this.#database.toRead()?.capabilities.has(hash)) {
       sendDown(present.socket, { type: "want_capability" });
     }
+    if (!settingsOf(this.env).OFFERS_ENABLED) sendDown(present.socket, { type: "offers", enabled: false });
     const changes = this.#presence.greet(present, hello, Date.now());
     const id = `${present.kept.agent}/${hello.instance}`;
     for (const change of changes) this.#dispatch.changed(change, id);
