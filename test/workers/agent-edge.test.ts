@@ -90,6 +90,16 @@ describe("a claim", () => {
     expect(await stateOf(user.key, job_id)).toBe("running");
   });
 
+  it("names the grace of a broken progress socket only where it is not the 9 s agents count with", async () => {
+    const user = await person();
+    const agent = await newAgent();
+    expect(await claimed(user, agent)).not.toHaveProperty("socket_grace_ms");
+    const { job_id } = await submitted(user.key, { prompt: "a cat" });
+    const body = claimBody(signedRef(user.account, job_id));
+    const shorter = await call(agent.token, "/claims", body, { over: { LEASE_SOCKET_GRACE_MS: "500" } });
+    expect(await shorter.json()).toMatchObject({ socket_grace_ms: 500 });
+  });
+
   it("asked again with the same claim id returns the same attempt; another agent gets already_claimed", async () => {
     const user = await person();
     const [agent, other] = await Promise.all([newAgent(), newAgent()]);

@@ -21,6 +21,8 @@ import { agentSocketRoutes } from "./agent-sockets.ts";
 
 /** Inputs are fetched right after the claim; a download that is slow to start still finds its URL good. */
 const INPUT_URL_TTL_S = 3_600;
+/** What an agent counts with when its grant does not say. */
+const DEFAULT_GRACE_MS = 9_000;
 
 export const agentRoutes = new OpenAPIHono<AppEnv>();
 agentRoutes.onError(agentException);
@@ -70,6 +72,7 @@ async function grantBody(settings: Settings, ref: RefFields, grant: ClaimGrant):
     lease: macsOf(settings).signLease({ account, job, attempt, nonce }),
     lease_expires_in_ms: grant.lease_expires_in_ms,
     renew_every_ms: grant.renew_every_ms,
+    ...graceOf(settings),
     account,
     job,
     attempt,
@@ -81,4 +84,9 @@ async function grantBody(settings: Settings, ref: RefFields, grant: ClaimGrant):
     progress_url: `${settings.PUBLIC_URL.replace(/^http/, "ws")}/agent/v1/leases/progress`,
     traceparent: grant.traceparent,
   };
+}
+
+/** An agent must stop before an account with another grace gives its lease to the next one. */
+function graceOf({ LEASE_SOCKET_GRACE_MS }: Settings): { socket_grace_ms?: number } {
+  return LEASE_SOCKET_GRACE_MS === DEFAULT_GRACE_MS ? {} : { socket_grace_ms: LEASE_SOCKET_GRACE_MS };
 }
