@@ -6,7 +6,7 @@ import type { Context } from "hono";
 import { draftJob, type JobDraft } from "../domain/job-request.ts";
 import type { NewJob, SubmitCommand } from "../objects/contract.ts";
 import { type PoolConfig, poolConfig, type Settings } from "../platform/env.ts";
-import { sha256Hex } from "../platform/hash.ts";
+import { digestHex, sha256Hex } from "../platform/hash.ts";
 import { type CreateJob, createJobSchema, idempotencyKeySchema } from "../protocol/api/jobs.ts";
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
 import { canonicalText, type Json, type Parsed } from "../protocol/json.ts";
@@ -15,7 +15,7 @@ import type { AppEnv, Caller } from "./context.ts";
 import { type JsonBody, parseBy } from "./request-body.ts";
 
 /** The command for one job, or why the request is not acceptable. */
-export function submitCommand(c: Context<AppEnv>, parsed: JsonBody): Result<SubmitCommand, Refusal> {
+export async function submitCommand(c: Context<AppEnv>, parsed: JsonBody): Promise<Result<SubmitCommand, Refusal>> {
   const caller = c.get("caller");
   const idempotency = idempotencyOf(c.req.header("Idempotency-Key"), caller, parsed.text);
   if (!idempotency.ok) return idempotency;
@@ -34,7 +34,7 @@ export function submitCommand(c: Context<AppEnv>, parsed: JsonBody): Result<Subm
     auth: caller.auth,
     route: "jobs",
     idempotency: idempotency.value,
-    jobs: [newJob(body.value, draft.value, caller)],
+    jobs: [newJob(body.value, draft.value, await digestHex(draft.value.workflow_text), caller)],
     request_id: c.get("request_id"),
     traceparent: c.get("traceparent"),
   });
@@ -49,11 +49,11 @@ function workflowOf(parsed: Parsed): { value: Json; text: string } | null {
   return graph === undefined || graph === null ? null : { value: graph, text };
 }
 
-function newJob(body: CreateJob, draft: JobDraft, caller: Caller): NewJob {
+function newJob(body: CreateJob, draft: JobDraft, workflowHash: string, caller: Caller): NewJob {
   return {
     ...draft,
     template: null,
-    workflow_hash: sha256Hex(draft.workflow_text),
+    workflow_hash: workflowHash,
     pool: body.pool ?? null,
     priority: body.priority ?? 0,
     user_id: caller.user_id ?? body.user_id ?? null,

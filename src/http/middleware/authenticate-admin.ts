@@ -4,7 +4,6 @@
  */
 import type { MiddlewareHandler } from "hono";
 import { accountOf } from "../../objects/locate.ts";
-import { proofOf } from "../../platform/api-key.ts";
 import { refusalOf } from "../../protocol/errors.ts";
 import { SYS_ACCOUNT } from "../../protocol/ids.ts";
 import type { AppEnv } from "../context.ts";
@@ -19,7 +18,7 @@ export const authenticateAdmin: MiddlewareHandler<AppEnv> = async (c, next) => {
   const key = presentedKey(c);
   if (key === null) return refusalResponse(c, await refuseUnauthenticated(c));
   if (key.kind !== "admin" || key.account !== SYS_ACCOUNT) return refusalResponse(c, ADMIN_NEEDED);
-  const proof = proofOf(key);
+  const { proof } = key;
   const owner = await verifyRemembered(accountOf(c.env, SYS_ACCOUNT), SYS_ACCOUNT, proof, Date.now());
   if (!owner.ok) return refusalResponse(c, owner.refusal);
   c.set("caller", {

@@ -5,7 +5,6 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { AgentIdentity, KeyProof } from "../../objects/contract.ts";
 import { poolOf } from "../../objects/locate.ts";
-import { proofOf } from "../../platform/api-key.ts";
 import { poolConfig } from "../../platform/env.ts";
 import { HEADER_PROTOCOL } from "../../protocol/agent-api.ts";
 import { type PoolName, poolNameOf } from "../../protocol/ids.ts";
@@ -32,7 +31,7 @@ export const authenticateAgent: MiddlewareHandler<AppEnv> = async (c, next) => {
   const key = presentedKey(c);
   const pool = key === null || key.kind !== "agent" ? null : poolNameOf(key.account);
   if (key === null || pool === null || poolConfig(c.get("settings"), pool) === null) return refuseForged(c);
-  const identity = await identify(c, pool, proofOf(key));
+  const identity = await identify(c, pool, key.proof);
   if (identity === null) return agentError(c, 401, "unauthorized");
   c.set("agent", identity);
   await next();

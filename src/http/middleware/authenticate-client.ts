@@ -4,23 +4,15 @@
  * for tenants by the parent within the last 30 s.
  */
 import type { Context, MiddlewareHandler } from "hono";
-import type { KeyProof } from "../../objects/contract.ts";
 import { accountOf } from "../../objects/locate.ts";
-import { proofOf, tenantAccountId } from "../../platform/api-key.ts";
+import { tenantAccountId } from "../../platform/api-key.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import {
-  type AccountId,
-  accountIdSchema,
-  type KeyFields,
-  keyIdSchema,
-  SYS_ACCOUNT,
-  userIdSchema,
-} from "../../protocol/ids.ts";
+import { type AccountId, accountIdSchema, keyIdSchema, SYS_ACCOUNT, userIdSchema } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AppEnv, Caller } from "../context.ts";
 import { refusalResponse, UNAUTHORIZED } from "../errors.ts";
 import { refuseUnauthenticated } from "./edge-limit.ts";
-import { presentedKey } from "./presented-key.ts";
+import { type PresentedKey, presentedKey } from "./presented-key.ts";
 import { verifyRemembered } from "./verified-keys.ts";
 
 const USER_MISMATCH = refusalOf("FORBIDDEN", "X-User-ID does not belong to this key.", { field: "X-User-ID" });
@@ -53,13 +45,13 @@ function presentsKey(c: Context<AppEnv>): boolean {
   return c.req.header("Authorization") !== undefined || c.req.header("X-API-Key") !== undefined;
 }
 
-function userCaller(key: KeyFields, userId: string | null): Result<Caller, Refusal> {
+function userCaller(key: PresentedKey, userId: string | null): Result<Caller, Refusal> {
   const account = accountIdSchema.parse(key.account);
   if (userId !== null && userId !== account) return refuse(USER_MISMATCH);
   return ok({
     kind: "user",
     account,
-    auth: { by: "key", proof: proofOf(key) },
+    auth: { by: "key", proof: key.proof },
     keyid: key.keyid,
     user_id: userId,
     region: null,
@@ -68,18 +60,17 @@ function userCaller(key: KeyFields, userId: string | null): Result<Caller, Refus
 
 async function tenantCaller(
   c: Context<AppEnv>,
-  key: KeyFields,
+  key: PresentedKey,
   userId: string | null,
 ): Promise<Result<Caller, Refusal>> {
   if (userId === null || !userIdSchema.safeParse(userId).success) return refuse(USER_NEEDED);
   const parent = accountIdSchema.parse(key.account);
-  const proof: KeyProof = proofOf(key);
-  const owner = await verifyRemembered(accountOf(c.env, parent), parent, proof, Date.now());
+  const owner = await verifyRemembered(accountOf(c.env, parent), parent, key.proof, Date.now());
   if (!owner.ok) return owner;
   return ok(tenant(parent, key, userId, owner.value.region));
 }
 
-function tenant(parent: AccountId, key: Pick<KeyFields, "keyid">, userId: string, region: string | null): Caller {
+function tenant(parent: AccountId, key: Pick<PresentedKey, "keyid">, userId: string, region: string | null): Caller {
   return {
     kind: "service",
     account: tenantAccountId(parent, userId),

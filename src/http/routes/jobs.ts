@@ -25,7 +25,7 @@ addRoute(jobRoutes, docs.submit, async (c) => {
   const settings = c.get("settings");
   const body = await readJson(c);
   if (!body.ok) return refusalResponse(c, body.refusal);
-  const command = submitCommand(c, body.value);
+  const command = await submitCommand(c, body.value);
   if (!command.ok) return refusalResponse(c, command.refusal);
   const done = await account(c).submit(command.value);
   if (!done.ok) {
