@@ -80,7 +80,6 @@ export class Agent {
       control,
       {
         idleSlots: () => (this.#draining ? 0 : this.slots.filter((slot) => slot.isIdle).length),
-        connected: () => this.#link.isOpen,
         offersFlow: () => this.#offersFlow,
         taken: async (refs) =>
           new Set([...(await this.#link.known(refs)), ...refs.filter((ref) => this.#settled.has(ref))]),

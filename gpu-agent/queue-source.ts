@@ -14,9 +14,7 @@ export type Handled = "settled" | "no_slot" | "unanswered";
 
 export type QueueHandlers = {
   idleSlots(): number;
-  /** The control socket is open: the pool can be asked which doorbells are taken. */
-  connected(): boolean;
-  /** Connected, and offers arrive by themselves: the queue is only the net below them. */
+  /** The control socket is open and offers arrive by it: the queue is only the net below them. */
   offersFlow(): boolean;
   /** Refs that need no claim: the pool, or we ourselves, know them taken. */
   taken(refs: string[]): Promise<ReadonlySet<string>>;
@@ -75,10 +73,9 @@ export class QueueSource {
   }
 
   async #round(): Promise<"none" | "some" | "full"> {
-    const connected = this.#handlers.connected();
     const idle = this.#handlers.idleSlots();
-    // Without the pool's help a doorbell that we cannot claim would only be hidden from others.
-    const batch = connected ? MAX_BATCH : Math.min(MAX_BATCH, idle);
+    // Unless others are offered the jobs anyway, a doorbell that we cannot claim would only be hidden from them.
+    const batch = this.#handlers.offersFlow() ? MAX_BATCH : Math.min(MAX_BATCH, idle);
     if (batch === 0) return "none";
     try {
       const messages = await this.#control.pull(batch, this.#stop.signal);
