@@ -3,7 +3,15 @@
  * Invariant: all jobs of a command are admitted or none; a refusal leaves no trace; a replay takes nothing.
  */
 
-import { type AdmissionRules, type Asked, admit, rateOf, refusedShape, utcDay } from "../../domain/admission.ts";
+import {
+  type AdmissionRules,
+  type Asked,
+  admit,
+  rateOf,
+  refusedShape,
+  type Standing,
+  utcDay,
+} from "../../domain/admission.ts";
 import { nextJobId } from "../../domain/job-id.ts";
 import { recordOf } from "../../domain/job-record.ts";
 import { poolConfig } from "../../platform/env.ts";
@@ -78,13 +86,7 @@ function submitIn(
   const asked: Asked = { jobs: command.jobs.length, priorities: command.jobs.map((j) => j.priority) };
   const shape = refusedShape(asked, rules);
   if (shape) return refuse(shape);
-  const standing = {
-    tat,
-    today: (limit: number) => tables.jobs.countCharged(firstIdAt(utcDay(now)), limit + 1),
-    active: (limit: number) => tables.live.countActive(limit + 1),
-    backlog: fullest(pools.value, now),
-  };
-  const admitted = admit(asked, standing, rules, now);
+  const admitted = admit(asked, standingOf(tables, pools.value, tat, now), rules, now);
   if (!admitted.ok) return refuse({ ...admitted.refusal, rate: rateOf(rules, tat, now) });
   if (!known.ok) tables.profile.put(profile);
   touchKey(tables, who.value, now);
@@ -100,6 +102,15 @@ function submitIn(
     tables.idempotency.remember(replayKey(command.route, command.idempotency.key), entry, now + IDEMPOTENCY_MS);
   }
   return ok({ records, replayed: false, rate: rateOf(rules, admitted.value.tat, now) });
+}
+
+function standingOf(tables: AccountTables, pools: readonly PoolName[], tat: number, now: number): Standing {
+  return {
+    tat,
+    today: (limit) => tables.jobs.countCharged(firstIdAt(utcDay(now)), limit + 1),
+    active: (limit) => tables.live.countActive(limit + 1),
+    backlog: fullest(pools, now),
+  };
 }
 
 function replayOf(
