@@ -42,6 +42,8 @@ export async function startSimulator(
   return running;
 }
 
+const FAREWELL_MS = 150;
+
 class Running implements Simulator {
   readonly options: SimulatorOptions;
   readonly faults = new Faults();
@@ -146,7 +148,7 @@ class Running implements Simulator {
     this.timeline.note("down");
     if (exit) this.exit();
     this.machine.stop();
-    const closed = this.stopListening();
+    const closed = this.stopListening(true);
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       closed.then(() => this.comeBack()).then(resolve, resolve);
@@ -166,13 +168,18 @@ class Running implements Simulator {
     await this.returning?.done;
   }
 
-  private async stopListening(): Promise<void> {
+  /** At once, as a process that dies, or after the answers under way, for at most FAREWELL_MS. */
+  private async stopListening(atOnce: boolean): Promise<void> {
     const { server } = this;
     this.server = null;
     if (server === null) return;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
+    const cut = () => server.closeAllConnections();
+    if (atOnce) cut();
+    const timer = setTimeout(cut, FAREWELL_MS);
+    server.closeIdleConnections();
     await closed;
+    clearTimeout(timer);
   }
 
   async close(): Promise<void> {
@@ -183,6 +190,6 @@ class Running implements Simulator {
       this.returning.resolve();
     }
     this.machine.stop();
-    await this.stopListening();
+    await this.stopListening(false);
   }
 }

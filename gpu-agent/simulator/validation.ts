@@ -2,12 +2,12 @@
  * Owns whether a graph may run: each output with everything before it, in ComfyUI's error types and shapes.
  * Invariant: nothing is queued whose every output failed; literals of the graph are coerced in place as they are checked.
  */
-import { CoercionError, repr, str, toBool, toFloat, toInt } from "./coercion.ts";
+import { repr, str } from "./coercion.ts";
+import { checkLiteral, configOf, type NodeProblem, problem, typeText } from "./literal-checks.ts";
 import type { InputSpec, InputSpecs, NodeClass, World } from "./nodes/definition.ts";
 import { NODE_CLASSES } from "./nodes/registry.ts";
-import { type Dumpable, isMap, type Json, type JsonMap, numberOf, textAt } from "./python-json.ts";
+import { isMap, type Json, type JsonMap, textAt } from "./python-json.ts";
 
-export type NodeProblem = { type: string; message: string; details: string; extra_info: Dumpable };
 export type NodeErrors = Map<string, { errors: NodeProblem[]; dependent_outputs: string[]; class_type: string }>;
 export type Verdict =
   | { isValid: true; outputs: string[]; nodeErrors: NodeErrors }
@@ -32,10 +32,6 @@ export function validatePrompt(prompt: JsonMap, targets: string[] | null, line: 
   if (outputs.length === 0)
     return { isValid: false, error: problem("prompt_no_outputs", "Prompt has no outputs", ""), nodeErrors: new Map() };
   return new Validation(prompt, line).outcome(outputs);
-}
-
-export function problem(type: string, message: string, details: string, extra_info: Dumpable = {}): NodeProblem {
-  return { type, message, details, extra_info };
 }
 
 function unknownClass(nodeId: string, node: Json, isNew: boolean): NodeProblem | null {
@@ -116,8 +112,6 @@ class Validation {
       };
       this.checked.set(output, checked);
       return checked;
-    } finally {
-      this.open.length = 0;
     }
   }
 
@@ -138,7 +132,17 @@ class Validation {
     const known = this.checked.get(nodeId);
     if (known) return known;
     if (this.open.includes(nodeId)) throw new CycleError([...this.open.slice(this.open.indexOf(nodeId)), nodeId]);
-    this.open.push(nodeId);
+    const depth = this.open.push(nodeId) - 1;
+    try {
+      const checked = this.checkNode(nodeId);
+      this.checked.set(nodeId, checked);
+      return checked;
+    } finally {
+      this.open.length = depth;
+    }
+  }
+
+  private checkNode(nodeId: string): Checked {
     const node = this.prompt.get(nodeId);
     if (!isMap(node)) throw new KeyError(nodeId);
     const inputs = node.get("inputs");
@@ -146,16 +150,10 @@ class Validation {
     const definition = classAt(this.prompt, nodeId);
     if (!definition) throw new KeyError(textAt(node, "class_type") ?? "class_type");
     const checked = this.checkInputs(definition, inputs);
-    if (this.line.faults.plan.rejectNodes?.includes(nodeId)) {
-      checked.isValid = false;
-      const extra = { input_name: "simulated" };
-      checked.problems.push(
-        problem("custom_validation_failed", "Custom validation failed for node", "simulated - rejected", extra),
-      );
-    }
-    this.open.pop();
-    this.checked.set(nodeId, checked);
-    return checked;
+    if (!this.line.faults.plan.rejectNodes?.includes(nodeId)) return checked;
+    const text = "Custom validation failed for node";
+    const rejected = problem("custom_validation_failed", text, "simulated - rejected", { input_name: "simulated" });
+    return { isValid: false, problems: [...checked.problems, rejected] };
   }
 
   private checkInputs(node: NodeClass, inputs: JsonMap): Checked {
@@ -242,92 +240,9 @@ class Validation {
   }
 }
 
-/** As /object_info shows it: type or choices, then the options. */
-function configOf([type, options]: InputSpec): Dumpable {
-  return [type, options ?? {}];
-}
-
-function typeText(type: InputSpec[0]): string {
-  return typeof type === "string" ? type : repr([...type]);
-}
-
 function accepts(wanted: InputSpec[0], received: string): boolean {
   if (typeof wanted !== "string") return false;
   return wanted === "*" || received === "*" || wanted.split(",").includes(received);
-}
-
-function checkLiteral(name: string, spec: InputSpec, inputs: JsonMap, isOwn: boolean): NodeProblem | null {
-  const given = inputs.get(name) ?? null;
-  const value = isMap(given) && given.has("__value__") ? (given.get("__value__") ?? null) : given;
-  const [type, options] = spec;
-  let coerced: Json;
-  try {
-    coerced = coerce(type, value);
-  } catch (error) {
-    if (!(error instanceof CoercionError)) throw error;
-    const details = `${name}, ${str(value)}, ${error.message}`;
-    const extra = {
-      input_name: name,
-      input_config: configOf(spec),
-      received_value: value,
-      exception_message: error.message,
-    };
-    return problem(
-      "invalid_input_type",
-      `Failed to convert an input value to a ${typeText(type)} value`,
-      details,
-      extra,
-    );
-  }
-  inputs.set(name, coerced);
-  if (isOwn) return null;
-  return checkRange(name, spec, coerced, options) ?? checkChoice(name, spec, coerced);
-}
-
-function coerce(type: InputSpec[0], value: Json): Json {
-  if (type === "INT") return toInt(value);
-  if (type === "FLOAT") return toFloat(value);
-  if (type === "STRING") return str(value);
-  return type === "BOOLEAN" ? toBool(value) : value;
-}
-
-function checkRange(name: string, spec: InputSpec, value: Json, options: InputSpec[1]): NodeProblem | null {
-  const limits = [
-    ["min", "value_smaller_than_min", "smaller than min"],
-    ["max", "value_bigger_than_max", "bigger than max"],
-  ] as const;
-  for (const [key, type, words] of limits) {
-    const limit = options?.[key];
-    if (typeof limit !== "number" && typeof limit !== "bigint" && !(limit instanceof Object && "value" in limit))
-      continue;
-    const bound = typeof limit === "bigint" || typeof limit === "number" ? limit : Number(limit.value);
-    const number = typeof value === "bigint" ? value : numberOf(value);
-    if (number === null || (key === "min" ? number >= bound : number <= bound)) continue;
-    const extra = { input_name: name, input_config: configOf(spec), received_value: value };
-    return problem(type, `Value ${str(value)} ${words} of ${dumpLimit(limit)}`, name, extra);
-  }
-  return null;
-}
-
-function dumpLimit(limit: unknown): string {
-  if (typeof limit === "bigint" || typeof limit === "number") return String(limit);
-  return limit instanceof Object && "value" in limit ? `${Number(limit.value)}.0` : "";
-}
-
-function checkChoice(name: string, spec: InputSpec, value: Json): NodeProblem | null {
-  const choices = choicesOf(spec);
-  if (choices === null || (typeof value === "string" && choices.includes(value))) return null;
-  const isLong = choices.length > 20;
-  const list = isLong ? `(list of length ${choices.length})` : repr([...choices]);
-  const extra = { input_name: name, input_config: isLong ? null : configOf(spec), received_value: value };
-  return problem("value_not_in_list", "Value not in list", `${name}: '${str(value)}' not in ${list}`, extra);
-}
-
-function choicesOf([type, options]: InputSpec): readonly string[] | null {
-  if (typeof type !== "string") return type;
-  const choices = options?.options;
-  if (type !== "COMBO" || !Array.isArray(choices)) return null;
-  return choices.map(String);
 }
 
 class CycleError extends Error {

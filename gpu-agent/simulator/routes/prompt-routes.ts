@@ -7,11 +7,12 @@ import { str, toBool, toFloat } from "../coercion.ts";
 import type { HistoryEntry } from "../history.ts";
 import { type Call, empty, json, jsonBody, objectBody, type Reply, type Routes, serverError } from "../http-server.ts";
 import { askInterrupt, dequeue } from "../interrupts.ts";
+import { problem } from "../literal-checks.ts";
 import type { Machine } from "../machine.ts";
 import { type QueueItem, shownItem, withoutSecrets } from "../prompt-queue.ts";
 import { type Dumpable, isMap, type Json, type JsonMap, type PyFloat } from "../python-json.ts";
 import { busy } from "../run-context.ts";
-import { problem, validatePrompt } from "../validation.ts";
+import { validatePrompt } from "../validation.ts";
 
 type Submit = { number: number | PyFloat; body: JsonMap; usageSource: string | string[] | undefined };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
