@@ -3,8 +3,8 @@
  * Invariant: imports everything, imported by nobody.
  */
 import { app } from "./http/app.ts";
-import { consume } from "./queues/consume.ts";
 import type { Env } from "./platform/env.ts";
+import { consume } from "./queues/consume.ts";
 
 export { AccountObject } from "./objects/account/account-object.ts";
 export { MetricsObject } from "./objects/metrics/metrics-object.ts";

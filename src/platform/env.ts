@@ -2,6 +2,14 @@
  * Owns the Worker's bindings and its settings: read once per isolate, validated whole, units in the names.
  * Invariant: a setting that is missing or wrong stops the start with its name; nothing runs half-configured.
  */
+import type {
+  D1Database,
+  DurableObjectNamespace,
+  Fetcher,
+  Queue,
+  R2Bucket,
+  RateLimit,
+} from "@cloudflare/workers-types";
 import { z } from "zod";
 import { poolNameSchema } from "../protocol/ids.ts";
 import { type RoleTable, rolesSchema } from "../protocol/roles.ts";

@@ -18,6 +18,8 @@ export type FlowStack = Stack & {
   newClient(role: string): Promise<Client>;
   /** Starts an agent and waits until its pool sees it. */
   addAgent(name: string, env?: Record<string, string>): Promise<Agent>;
+  /** The name behind the opaque id in a receipt, as an operator looks it up. */
+  nameOfAgent(agent: string | null | undefined): Promise<string | null>;
 };
 
 export type FlowOptions = {
@@ -34,7 +36,9 @@ export type FlowOptions = {
 
 const userSchema = z.object({ user_id: z.string() });
 const keySchema = z.object({ key: z.string() });
-const healthSchema = z.object({ agents: z.object({ online: z.number() }) });
+const agentsSchema = z.object({
+  agents: z.array(z.object({ agent: z.string(), name: z.string(), online: z.boolean() })),
+});
 
 export function newDataDir(): string {
   return mkdtempSync(join(tmpdir(), "comfy-edge-flow-"));
@@ -53,10 +57,13 @@ export async function startFlowStack(options: FlowOptions = {}): Promise<FlowSta
   });
   const api = stack.file.api_url;
   const admin = new Client(api, stack.file.admin_key);
-  const online = async () => healthSchema.parse(await (await fetch(`${api}/health`)).json()).agents.online;
-  const untilOnline = (count: number) =>
-    vi.waitUntil(async () => (await online()) >= count, { timeout: 15_000, interval: 50 });
-  if (options.comfyuiUrl === undefined) await untilOnline(stack.agents.length);
+  const listed = async () => agentsSchema.parse((await admin.call("GET", "/admin/agents")).body).agents;
+  const untilOnline = (name: string) =>
+    vi.waitUntil(async () => (await listed()).some((one) => one.name === name && one.online), {
+      timeout: 15_000,
+      interval: 50,
+    });
+  if (options.comfyuiUrl === undefined) await Promise.all(stack.agents.map(({ name }) => untilOnline(name)));
   return {
     ...stack,
     client: new Client(api, stack.file.user_key),
@@ -67,11 +74,11 @@ export async function startFlowStack(options: FlowOptions = {}): Promise<FlowSta
       return new Client(api, keySchema.parse((await admin.call("POST", "/admin/api-keys", { body })).body).key);
     },
     addAgent: async (name, env = {}) => {
-      const before = await online();
       const agent = await stack.startAgent({ name, env });
-      await untilOnline(before + 1);
+      await untilOnline(name);
       return agent;
     },
+    nameOfAgent: async (agent) => (await listed()).find((one) => one.agent === agent)?.name ?? null,
     stop: async () => {
       await stack.stop();
       if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });

@@ -32,6 +32,8 @@ describe("parseStrict", () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6 }), (value) => {
         const text = JSON.stringify(value);
+        // A larger integer is read exactly, as a bigint, where JSON.parse rounds: the tests below hold that.
+        fc.pre(!/\d{16}/.test(text));
         expect(valueIn(text)).toEqual(JSON.parse(text));
         expect(valueIn(JSON.stringify(value, null, 2))).toEqual(JSON.parse(text));
       }),
