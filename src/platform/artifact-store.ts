@@ -22,8 +22,8 @@ export type Seen =
 /** S3's own limits on the life of a signed URL. */
 const MIN_TTL_S = 1;
 const MAX_TTL_S = 604_800;
-/** Long enough to send 5 GB at 10 Mbit/s; a lost lease makes what it writes worthless, not harmful. */
-const UPLOAD_TTL_S = 4_200;
+/** Checked when a PUT begins. Short of the hour after which a refused attempt's objects are deleted: nothing comes after. */
+const UPLOAD_TTL_S = 900;
 /** Simultaneous connections a Worker may hold. */
 const HEADS_AT_ONCE = 6;
 

@@ -92,6 +92,13 @@ describe("an upload URL", () => {
     expect(await readSeen(bucket, [key])).toEqual([seenNothing(key)]);
   });
 
+  it("is refused 15 minutes after it was signed, long before the attempt's objects may be deleted", async () => {
+    const key = "a7/x/1-n/8.png";
+    const nowMs = Date.now();
+    expect(await put(await signUpload(settings, key, spec, nowMs - 902_000))).toBe(403);
+    expect(await put(await signUpload(settings, key, spec, nowMs - 880_000))).toBe(200);
+  });
+
   it("writes an empty file, too", async () => {
     const empty = { ...spec, size_bytes: 0, md5: createHash("md5").digest("hex") };
     const signed = await signUpload(settings, "a7/x/1-n/5.bin", empty, Date.now());
