@@ -6,7 +6,7 @@
  * 2-4 ms a request. Local queues live in memory: what was not yet delivered when workerd ends is rung again by the account.
  */
 import "./telemetry-off.ts";
-import { appendFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { createWriteStream, mkdirSync, readdirSync, readFileSync, type WriteStream } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
@@ -54,14 +54,20 @@ export type RuntimeOptions = {
 
 const poolsSchema = z.array(z.object({ name: z.string(), queue_id: z.string() }));
 
+/** Writes in the background: the Worker's own log calls wait for whoever reads its output. */
 class FileLog extends Log {
-  readonly #path: string;
+  readonly #file: WriteStream;
   constructor(path: string) {
     super(LogLevel.WARN);
-    this.#path = path;
+    this.#file = createWriteStream(path, { flags: "a" });
+    // A line that comes after the end, or finds its folder gone, is no reason to end the stack.
+    this.#file.on("error", () => undefined);
   }
   override log(message: string): void {
-    appendFileSync(this.#path, `${message}\n`);
+    this.#file.write(`${message}\n`);
+  }
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#file.end(resolve));
   }
 }
 
@@ -87,7 +93,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     const url = (await miniflare.ready.catch(portTaken(options.port))).origin;
     await applyMigrations(miniflare);
     const directUrl = (await miniflare.unsafeGetDirectURL(API)).origin;
-    return { url, directUrl, stop: () => miniflare.dispose() };
+    return { url, directUrl, stop: () => miniflare.dispose().then(() => log.close()) };
   } catch (error) {
     await miniflare.dispose();
     throw error;
