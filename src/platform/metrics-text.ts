@@ -6,10 +6,16 @@ import { type Deltas, METRICS, type Metric, seriesOf } from "./metrics.ts";
 
 export type Gauge = { name: string; help: string; samples: { labels: { [label: string]: string }; value: number }[] };
 
+type Alias = {
+  readonly shown: string /** Label as counted -> as shown. */;
+  readonly labels?: readonly [string, string];
+};
 /** The second family of a name, for dashboards written against the `comfyui_` names. */
-const ALIASES: { readonly [name: string]: string } = {
-  http_requests_total: "comfyui_http_requests_total",
-  http_request_duration_seconds: "comfyui_http_request_duration_seconds",
+const ALIASES: { readonly [name: string]: Alias } = {
+  http_requests_total: { shown: "comfyui_http_requests_total" },
+  http_request_duration_seconds: { shown: "comfyui_http_request_duration_seconds" },
+  comfy_edge_jobs_submitted_total: { shown: "comfyui_jobs_created_total" },
+  comfy_edge_job_transitions_total: { shown: "comfyui_jobs_total", labels: ["to", "status"] },
 };
 
 /** The text of all families: gauges as given, then counters and histograms from the sum of the shards. */
@@ -17,8 +23,8 @@ export function metricsText(sums: Deltas, gauges: readonly Gauge[]): string {
   const lines = gauges.flatMap(gaugeLines);
   for (const [name, metric] of Object.entries(METRICS)) {
     const alias = ALIASES[name];
-    for (const shown of alias === undefined ? [name] : [name, alias])
-      lines.push(...familyLines(name, shown, metric, sums));
+    lines.push(...familyLines(name, { shown: name }, metric, sums));
+    if (alias !== undefined) lines.push(...familyLines(name, alias, metric, sums));
   }
   return `${lines.join("\n")}\n`;
 }
@@ -42,10 +48,13 @@ function headLines(name: string, type: string, help: string): string[] {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
 }
 
-function familyLines(name: string, shown: string, metric: Metric, sums: Deltas): string[] {
+function familyLines(name: string, { shown, labels: renamed }: Alias, metric: Metric, sums: Deltas): string[] {
   const head = headLines(shown, metric.type, metric.help);
   if (metric.type === "histogram") return [...head, ...histogramLines(name, shown, metric.bounds, sums)];
-  const samples = samplesOf(name, sums).map(({ labels, value }) => `${shown}${labels} ${value}`);
+  const [from, to] = renamed ?? ["", ""];
+  const samples = samplesOf(name, sums).map(({ labels, value }) => {
+    return `${shown}${labels.replace(`{${from}=`, `{${to}=`)} ${value}`;
+  });
   return [...head, ...(samples.length === 0 ? [`${shown} 0`] : samples)];
 }
 

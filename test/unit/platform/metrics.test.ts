@@ -116,6 +116,16 @@ describe("the text of /metrics", () => {
     }
   });
 
+  it("shows jobs under the comfyui_ names, too, with their label", () => {
+    const text = metricsText(
+      { 'comfy_edge_job_transitions_total{to="failed"}': 2, comfy_edge_jobs_submitted_total: 3 },
+      [],
+    );
+    expect(text).toContain('comfy_edge_job_transitions_total{to="failed"} 2\n');
+    expect(text).toContain('comfyui_jobs_total{status="failed"} 2\n');
+    expect(text).toContain("comfyui_jobs_created_total 3\n");
+  });
+
   it("adds the shards up, and shows gauges as given", () => {
     const series = 'comfy_edge_claims_total{outcome="gone"}';
     const sums = sumOf([{ [series]: 2 }, {}, { [series]: 3 }]);
