@@ -11,9 +11,9 @@ import { causeOf, logLine } from "../platform/log.ts";
 import { queueBacklog } from "../platform/queue-api.ts";
 import type { PoolName } from "../protocol/ids.ts";
 
-export type Check = "ok" | "failed";
-export type Checks = { directory: Check; queue: Check; bucket: Check };
-export type PoolState = { pool: PoolName; online: number; busy: number; ready: number };
+type Check = "ok" | "failed";
+type Checks = { directory: Check; queue: Check; bucket: Check };
+type PoolState = { pool: PoolName; online: number; busy: number; ready: number };
 export type SystemState = {
   checks: Checks;
   pools: PoolState[];

@@ -2,7 +2,7 @@
  * Owns the directory (D1): users, key metadata, agents and the audit trail, as operators list them.
  * Invariant: written after the object has decided, never asked by a job, never holds a secret or its hash; each write is repeat-safe.
  */
-import { count, desc, eq, sql } from "drizzle-orm";
+import { count, desc, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import { integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 
@@ -46,10 +46,10 @@ const audit = sqliteTable("audit", {
 });
 
 export type UserRow = typeof users.$inferSelect;
-export type KeyEntry = typeof apiKeys.$inferSelect;
-export type AgentEntry = typeof agents.$inferSelect;
+type KeyEntry = typeof apiKeys.$inferSelect;
+type AgentEntry = typeof agents.$inferSelect;
 /** `actor` is a key id, or `bootstrap`; `action` a verb such as `create_user`; `target` an id. */
-export type AuditEntry = Omit<typeof audit.$inferSelect, "id">;
+type AuditEntry = Omit<typeof audit.$inferSelect, "id">;
 
 export type Directory = {
   recordUser(row: UserRow): Promise<void>;
@@ -57,7 +57,6 @@ export type Directory = {
   recordKey(row: KeyEntry): Promise<void>;
   recordAgent(row: AgentEntry): Promise<void>;
   recordAudit(entry: AuditEntry): Promise<void>;
-  user(userId: string): Promise<UserRow | null>;
   /** Newest first. */
   listUsers(limit: number, offset: number): Promise<{ users: UserRow[]; total: number }>;
   /** Resolves when the directory answers a query. */
@@ -84,10 +83,6 @@ export function directoryOf(database: D1Database): Directory {
     },
     async recordAudit(entry) {
       await db.insert(audit).values(entry);
-    },
-    async user(userId) {
-      const [row] = await db.select().from(users).where(eq(users.user_id, userId));
-      return row ?? null;
     },
     async listUsers(limit, offset) {
       const newest = [desc(users.created_at), desc(users.user_id)];

@@ -5,7 +5,7 @@
 import type { UploadsRequest } from "../protocol/agent-api.ts";
 import { sha256Bytes } from "./hash.ts";
 
-export const OCTET_STREAM = "application/octet-stream";
+const OCTET_STREAM = "application/octet-stream";
 
 /** Content type -> extension of the key. Text that a browser would render (HTML, SVG, XML, scripts) is left out on purpose. */
 const EXTENSIONS: { readonly [contentType: string]: string } = {
