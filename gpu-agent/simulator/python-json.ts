@@ -162,6 +162,7 @@ function floatText(value: number): string {
 }
 
 function pyFloatText(value: number): string {
+  if (Object.is(value, -0)) return "-0.0";
   if (Math.abs(value) < 1e16) return `${value}.0`;
   return exponentText(value, true);
 }
