@@ -87,12 +87,15 @@ export class Client {
     return z.object({ total: z.number() }).parse(answer.body).total;
   }
 
-  /** Polls until the job is in one of the states. */
+  /** Polls until the job is in one of the states. A connection that breaks is asked again: processes die in these tests. */
   until(id: string, states: View["status"][], timeout = 30_000): Promise<View> {
     return vi.waitUntil(
       async () => {
-        const view = await this.job(id);
-        return states.includes(view.status) ? view : null;
+        const view = await this.job(id).catch((error: unknown) => {
+          if (error instanceof TypeError && error.message === "fetch failed") return null;
+          throw error;
+        });
+        return view !== null && states.includes(view.status) ? view : null;
       },
       { timeout, interval: 50 },
     );
