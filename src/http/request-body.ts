@@ -1,6 +1,9 @@
 /**
  * Owns how a JSON body comes in: real bytes counted, content type checked, UTF-8 and JSON strict.
  * Invariant: at most 10,485,760 bytes are ever held, whatever Content-Length says or leaves out.
+ *
+ * Of a body that is too large as much again is read and thrown away before the answer: a connection closed in the middle of a
+ * body takes the 413 with it, and the client's next request too. What is larger still is cut.
  */
 import type { Context } from "hono";
 import type { z } from "zod";
@@ -28,7 +31,10 @@ export type JsonBody = Parsed & { text: string };
 /** The parsed body: REQUEST_TOO_LARGE, UNSUPPORTED_MEDIA, BAD_REQUEST or VALIDATION_ERROR where it is not acceptable. */
 export async function readJson(c: Context<AppEnv>): Promise<Result<JsonBody, Refusal>> {
   const declared = c.req.header("Content-Length");
-  if (declared !== undefined && Number(declared) > MAX_BODY_BYTES) return refuse(TOO_LARGE);
+  if (declared !== undefined && Number(declared) > MAX_BODY_BYTES) {
+    if (c.req.raw.body !== null) await discard(c.req.raw.body.getReader());
+    return refuse(TOO_LARGE);
+  }
   if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) return refuse(WRONG_TYPE);
   const encoding = c.req.header("Content-Encoding");
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") return refuse(WRONG_TYPE);
@@ -49,7 +55,7 @@ async function readCounted(request: Request): Promise<Uint8Array | null> {
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     length += part.value.length;
     if (length > MAX_BODY_BYTES) {
-      await reader.cancel("too large");
+      await discard(reader);
       return null;
     }
     chunks.push(part.value);
@@ -61,6 +67,20 @@ async function readCounted(request: Request): Promise<Uint8Array | null> {
     at += chunk.length;
   }
   return bytes;
+}
+
+/** Reads on for as much as a body may have, then cuts. A client that has gone is no error here. */
+async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  try {
+    for (let left = MAX_BODY_BYTES; left > 0; ) {
+      const part = await reader.read();
+      if (part.done) return;
+      left -= part.value.length;
+    }
+    await reader.cancel("too large");
+  } catch {
+    return;
+  }
 }
 
 /** A byte order mark stays in the text, where the JSON parser refuses it. */
