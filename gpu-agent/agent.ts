@@ -188,7 +188,7 @@ export class Agent {
       ...(ref === null ? {} : { ref }),
       ...(reason === null ? {} : { reason: reason.slice(0, 256) }),
     });
-    if (state === "idle" && !this.#offersFlow) this.#queue.nudge();
+    if (state === "idle") this.#queue.slotIdle();
   }
 
   get #offersFlow(): boolean {

@@ -36,6 +36,8 @@ export class QueueSource {
   readonly #bell = new Wakeup();
   readonly #stop = new AbortController();
   #pauseMs = FIRST_PAUSE_MS;
+  /** The last pull was due while no slot was idle, or left doorbells behind. */
+  #owed = true;
   #loop: Promise<void> | null = null;
 
   constructor(control: ControlPlane, handlers: QueueHandlers, metrics: Metrics, log: Log) {
@@ -49,10 +51,16 @@ export class QueueSource {
     this.#loop ??= this.#run();
   }
 
-  /** Pull now: the control socket came or went, or a slot became idle without one. */
+  /** Pull now: the control socket came or went. */
   nudge(): void {
     this.#pauseMs = FIRST_PAUSE_MS;
+    this.#owed = true;
     this.#bell.ring();
+  }
+
+  /** A slot became idle: pull now where the queue may hold work that nobody offers us. */
+  slotIdle(): void {
+    if (this.#owed || !this.#handlers.offersFlow()) this.nudge();
   }
 
   async stop(): Promise<void> {
@@ -68,22 +76,23 @@ export class QueueSource {
       if (pulled === "full") continue;
       if (pulled === "some") this.#pauseMs = FIRST_PAUSE_MS;
       else this.#pauseMs = Math.min(MAX_PAUSE_MS, this.#pauseMs * GROWTH);
-      await this.#bell.wait(jittered(this.#handlers.offersFlow() ? OFFERS_FLOW_MS : this.#pauseMs));
+      const isNet = pulled !== "failed" && this.#handlers.offersFlow();
+      await this.#bell.wait(jittered(isNet ? OFFERS_FLOW_MS : this.#pauseMs));
     }
   }
 
-  async #round(): Promise<"none" | "some" | "full"> {
+  async #round(): Promise<"none" | "some" | "full" | "failed"> {
     const idle = this.#handlers.idleSlots();
-    // Unless others are offered the jobs anyway, a doorbell that we cannot claim would only be hidden from them.
-    const batch = this.#handlers.offersFlow() ? MAX_BATCH : Math.min(MAX_BATCH, idle);
+    // A doorbell that we cannot claim would only be hidden from others, and come nearer to its dead letter.
+    const batch = Math.min(MAX_BATCH, idle);
+    this.#owed = batch === 0;
     if (batch === 0) return "none";
     try {
       const messages = await this.#control.pull(batch, this.#stop.signal);
       this.#metrics.pulls.inc({ result: messages.length === 0 ? "empty" : "some" });
       if (messages.length === 0) return "none";
-      const handedBack = await this.#handle(messages);
-      // What we hand back we would only pull again.
-      return messages.length >= batch && handedBack < batch / 2 ? "full" : "some";
+      await this.#handle(messages);
+      return messages.length >= batch ? "full" : "some";
     } catch (error) {
       if (this.#stop.signal.aborted) return "none";
       this.#metrics.pulls.inc({ result: "failed" });
@@ -91,12 +100,11 @@ export class QueueSource {
         this.#stop.abort();
         this.#handlers.rejected(error);
       } else this.#log.warn({ cause: error instanceof Error ? error.message : "unknown" }, "the queue does not answer");
-      return "none";
+      return "failed";
     }
   }
 
-  /** How many went back to the queue. */
-  async #handle(messages: PulledMessage[]): Promise<number> {
+  async #handle(messages: PulledMessage[]): Promise<void> {
     const bells = messages.map((message) => ({ lease_id: message.lease_id, ref: refOf(message) }));
     const refs = bells.flatMap(({ ref }) => (ref === null ? [] : [ref]));
     const taken = await this.#handlers.taken([...new Set(refs)]);
@@ -111,7 +119,6 @@ export class QueueSource {
       }),
     );
     if (acks.length + retries.length > 0) await this.#control.acknowledge(acks, retries, this.#stop.signal);
-    return retries.length;
   }
 }
 
