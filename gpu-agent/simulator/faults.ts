@@ -67,6 +67,7 @@ export const faultsSchema = z.strictObject({
   forgetNewerSocket: z.boolean().optional(),
   noise: z.boolean().optional(),
   binaryNoise: z.boolean().optional(),
+  progressText: z.string().optional(),
   corruptOutputs: count.optional(),
   vanishOutputs: count.optional(),
   diskFull: z.boolean().optional(),

@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import type { Machine } from "./machine.ts";
 import { type NodeClass, NodeError, type RunContext } from "./nodes/definition.ts";
 import { padPng } from "./png.ts";
-import { describedFrame, encodePreview, plainFrame } from "./previews.ts";
+import { describedFrame, encodePreview, plainFrame, textFrame } from "./previews.ts";
 import type { QueueItem } from "./prompt-queue.ts";
 
 const BASE_PIXELS = 512 * 512;
@@ -40,6 +40,8 @@ export function runContext(machine: Machine, item: QueueItem, nodeId: string, ti
       if (preview && bytes && described) sendFrame(describedFrame(preview.format, bytes, nodeId, promptId));
       machine.send("progress", { value, max, prompt_id: promptId, node: nodeId }, machine.clientId);
       if (preview && bytes && !described) sendFrame(plainFrame(preview.format, bytes));
+      const text = faults.plan.progressText;
+      if (text !== undefined) machine.sockets.publish(null, textFrame(nodeId, text));
     },
     write: (path, bytes) => write(machine, path, bytes),
   };
