@@ -24,7 +24,7 @@ export type AppEnv = {
     settings: Settings;
     request_id: string;
     traceparent: string | null;
-    /** Set by `authenticateClient`. */
+    /** Set by the policy `client` of `documented-route`, or by `authenticateAdmin`. */
     caller: Caller;
     /** Set by `authenticateAgent`. */
     agent: AgentIdentity;

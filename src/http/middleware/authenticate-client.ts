@@ -3,14 +3,14 @@
  * Invariant: a handler behind this sees a caller whose MAC held; revocation is decided by the object that does the work,
  * for tenants by the parent within the last 30 s.
  */
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context } from "hono";
 import { accountOf } from "../../objects/locate.ts";
 import { tenantAccountId } from "../../platform/api-key.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
 import { type AccountId, accountIdSchema, keyIdSchema, SYS_ACCOUNT, userIdSchema } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AppEnv, Caller } from "../context.ts";
-import { refusalResponse, UNAUTHORIZED } from "../errors.ts";
+import { UNAUTHORIZED } from "../errors.ts";
 import { refuseUnauthenticated } from "./edge-limit.ts";
 import { type PresentedKey, presentedKey } from "./presented-key.ts";
 import { verifyRemembered } from "./verified-keys.ts";
@@ -19,14 +19,6 @@ const USER_MISMATCH = refusalOf("FORBIDDEN", "X-User-ID does not belong to this 
 const USER_NEEDED = refusalOf("BAD_REQUEST", "A service key needs X-User-ID: 1 to 128 of A-Z a-z 0-9 . _ : @ -", {
   field: "X-User-ID",
 });
-
-export const authenticateClient: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const caller = await identifyClient(c);
-  if (!caller.ok) return refusalResponse(c, caller.refusal);
-  c.set("caller", caller.value);
-  await next();
-  return;
-};
 
 /** The caller, or why not: 401 (or 429) without a valid key, 400 or 403 about `X-User-ID`. */
 export async function identifyClient(c: Context<AppEnv>): Promise<Result<Caller, Refusal>> {

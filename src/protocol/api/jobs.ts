@@ -7,12 +7,12 @@ import { poolNameSchema, userIdSchema } from "../ids.ts";
 import { SAMPLERS, SCHEDULERS } from "../sampler-names.ts";
 
 export const MAX_SEED = 2 ** 32 - 1;
-export const MAX_PIXELS = 4_194_304;
 /** Hard maximum of images per job; a role may allow fewer. */
 export const MAX_BATCH = 10;
 export const MAX_MEDIA = 10;
 export const MAX_METADATA = 16;
 
+/** Two sides of 2048 make 4,194,304 pixels: no further bound is needed. */
 const side = z.number().int().min(64).max(2048).multipleOf(8);
 /** Names a file below the models folder: no way out of it, nothing ComfyUI would read as an annotation. */
 export const modelNameSchema = z
