@@ -12,7 +12,12 @@ const PRIORITY_ROLE: RoleName = "internal";
 const QUEUE_FULL_RETRY_MS = 5_000;
 const CONCURRENCY_RETRY_MS = 5_000;
 
-export type Asked = { readonly jobs: number; readonly priorities: readonly number[] };
+export type Asked = {
+  readonly jobs: number;
+  readonly priorities: readonly number[];
+  /** Images of the job that asks for most; absent: 1. */
+  readonly images?: number;
+};
 /** Only asked as far as needed: each is a count over rows. */
 export type Standing = {
   readonly tat: number;
@@ -37,6 +42,11 @@ export function refusedShape(asked: Asked, rules: AdmissionRules): Refusal | nul
   if (asked.jobs > rules.role.batch)
     return refusalOf("VALIDATION_ERROR", `this account may submit ${rules.role.batch} jobs at once`, {
       field: "jobs",
+      limit: rules.role.batch,
+    });
+  if ((asked.images ?? 1) > rules.role.batch)
+    return refusalOf("VALIDATION_ERROR", `this account may ask for ${rules.role.batch} images a job`, {
+      field: "batch_size",
       limit: rules.role.batch,
     });
   if (rules.role_name !== PRIORITY_ROLE && asked.priorities.some((p) => p > 0))

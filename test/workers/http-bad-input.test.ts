@@ -98,6 +98,18 @@ describe("bodies", () => {
     expect(error.message).toContain("16");
   });
 
+  it("holds images and priority against the role", async () => {
+    const free = await person("user", "free");
+    for (const [field, limit, body] of [
+      ["batch_size", 1, { prompt: "a", num_images: 2 }],
+      ["priority", 0, { prompt: "a", priority: 1 }],
+    ] as const) {
+      const answer = send("/api/v1/jobs", post(free.key, JSON.stringify(body)));
+      expect((await refusedBy(answer, 422, "VALIDATION_ERROR")).details).toMatchObject({ field, limit });
+    }
+    expect((await send("/api/v1/jobs", post(free.key, '{"prompt":"a","num_images":1}'))).status).toBe(202);
+  });
+
   it("gives a hint to whoever sends the editor's format", async () => {
     const error = await refusedBy(submit('{"workflow": {"nodes": [], "links": []}}'), 422, "INVALID_WORKFLOW");
     expect(error.details).toMatchObject({ reason: "ui_format", hint: "Export (API)" });
