@@ -5,7 +5,6 @@
 import { randomBytes } from "node:crypto";
 import type { z } from "zod";
 import {
-  type AttemptMetrics,
   type ackRequestSchema,
   type ClaimGrantBody,
   type ClaimRefusal,
@@ -190,12 +189,3 @@ function parsed<S extends z.ZodType>(schema: S, answer: Answer, route: string): 
   if (!result.success) throw new BadAnswer(route, answer.status);
   return result.data;
 }
-
-export const NO_METRICS: AttemptMetrics = {
-  prepare_ms: 0,
-  load_ms: 0,
-  run_ms: 0,
-  upload_ms: 0,
-  gpu_seconds: 0,
-  gpu_name: null,
-};

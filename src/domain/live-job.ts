@@ -2,7 +2,7 @@
  * Owns the shape of a job that still has something to do, and of what is remembered of its attempts.
  * Invariant: a live job is plain data; it changes only through `advance` and the ring plan.
  */
-import type { AttemptMetrics, StoppedRequest } from "../protocol/agent-api.ts";
+import type { AttemptMetrics } from "../protocol/agent-api.ts";
 import type { JobId, PoolName } from "../protocol/ids.ts";
 import type { JobError, JobEvent, Missing, Receipt, StoredArtifact } from "../protocol/job.ts";
 import type { LogLine, ProgressDetail } from "../protocol/progress.ts";
@@ -88,8 +88,6 @@ export type Ending = {
   readonly artifacts: readonly StoredArtifact[];
   readonly receipt: Receipt;
 };
-
-export type StopReport = StoppedRequest;
 
 /** The earliest time at which the clock has something to do for this job; null: never. */
 export function dueOf(job: LiveJob): number | null {

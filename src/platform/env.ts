@@ -30,7 +30,6 @@ export interface Env {
 
 export const REGIONS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 export const regionSchema = z.enum(REGIONS);
-export type Region = z.infer<typeof regionSchema>;
 
 /** Development secrets all carry this marker; outside dev they refuse to start. */
 const DEV_MARK = "dev-only";

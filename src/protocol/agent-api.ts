@@ -26,7 +26,6 @@ const bucketKey = z
 
 /** Body of a queue message, content type text: a signed pointer, no authority, no secret. */
 export const doorbellSchema = z.object({ v: z.literal(DOORBELL_VERSION), ref: refText });
-export type Doorbell = z.infer<typeof doorbellSchema>;
 
 export const missingSchema = z.object({ kind: z.string().max(64), name });
 
@@ -93,7 +92,6 @@ export const claimRequestSchema = z.object({
   slot: slotNumber,
   ahead: z.boolean(),
 });
-export type ClaimRequest = z.infer<typeof claimRequestSchema>;
 
 export const claimRefusalSchema = z.enum(["gone", "already_claimed", "not_yet", "wrong_pool", "not_for_you"]);
 export type ClaimRefusal = z.infer<typeof claimRefusalSchema>;
@@ -228,12 +226,8 @@ export type StoppedRequest = z.infer<typeof stoppedRequestSchema>;
 export const finishAnswerSchema = z.object({ status: jobStateSchema });
 export type FinishAnswer = z.infer<typeof finishAnswerSchema>;
 
-/** 409 bodies of the agent API. */
-export const leaseRefusalSchema = z.object({ refusal: z.literal("lease_lost") });
+/** 409 body of a claim; lease calls answer `{refusal: "lease_lost"}`. */
 export const claimRefusalBodySchema = z.object({ refusal: claimRefusalSchema });
-
-/** Agent API errors that are not refusals: 401, 400, 426, 503. */
-export const agentErrorSchema = z.object({ error: z.string(), message: z.string().optional() });
 
 // --- queue, in Cloudflare's shapes (facts/cloudflare.md 1) -------------------------------------------------------------
 

@@ -38,7 +38,6 @@ export const ERROR_STATUS = {
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_STATUS;
-export const ERROR_CODES = Object.keys(ERROR_STATUS) as readonly ErrorCode[];
 
 /** What a job can end with (CONTRACT 1). `QUEUE_TIMEOUT` goes with the state `expired`, all others with `failed`. */
 export const JOB_ERROR_CODES = [

@@ -22,7 +22,16 @@ describe("a job that arrives by offer", () => {
     await until(() => isOver(job));
     expect(job.status).toBe("succeeded");
     const artifacts = job.completed?.artifacts ?? [];
-    expect(artifacts.map(({ node_id, name, type, content_type, width, height }) => [node_id, name, type, content_type, width, height])).toEqual([
+    expect(
+      artifacts.map(({ node_id, name, type, content_type, width, height }) => [
+        node_id,
+        name,
+        type,
+        content_type,
+        width,
+        height,
+      ]),
+    ).toEqual([
       ["2", "first_00001_.png", "image", "image/png", 64, 48],
       ["4", "second_00001_.png", "image", "image/png", 64, 48],
     ]);
