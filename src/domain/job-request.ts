@@ -9,6 +9,7 @@ import { type Json, type JsonObject, parseVerbatim, stringifyLossless } from "..
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import { checkGraph, checkSize } from "../protocol/workflow-graph.ts";
 import { type Choices, effectiveParameters, graphTextOf, namesSeed, sentParameter } from "./parameters.ts";
+import { refusedFileName } from "./workflow-policy.ts";
 
 /** A job as its source determines it. Texts are JSON; `seed` is an integer as text, null when there is not exactly one. */
 export type JobDraft = {
@@ -91,6 +92,8 @@ function fromWorkflow(body: CreateJob, workflow: { value: Json; text: string }):
   if (tooLarge !== null) return refuse(tooLarge);
   const facts = checkGraph(overridden.value.value);
   if (!facts.ok) return facts;
+  const badName = refusedFileName(overridden.value.value);
+  if (badName !== null) return refuse(badName);
   return ok({
     source: "workflow",
     params_text: null,
