@@ -61,10 +61,15 @@ export const DEFAULT_MODELS: Models = {
   embeddings: [],
 };
 
-/** Defaults for a test or a program: a free port and folders of its own under the system's temporary folder. */
-export function completeOptions(given: Partial<SimulatorOptions> = {}): SimulatorOptions {
-  const base =
-    given.outputDir && given.inputDir && given.tempDir ? "" : mkdtempSync(join(tmpdir(), "comfy-simulator-"));
+/** A new folder of the system's temporary folder, with nothing in it. */
+export function scratchFolder(): string {
+  return mkdtempSync(join(tmpdir(), "comfy-simulator-"));
+}
+
+/** Defaults for a test or a program: a free port, and folders under `base`, which is made only when one is needed. */
+export function completeOptions(given: Partial<SimulatorOptions> = {}, base?: string): SimulatorOptions {
+  const isComplete = given.outputDir !== undefined && given.inputDir !== undefined && given.tempDir !== undefined;
+  const folder = base ?? (isComplete ? "" : scratchFolder());
   return {
     host: "127.0.0.1",
     port: 0,
@@ -73,9 +78,9 @@ export function completeOptions(given: Partial<SimulatorOptions> = {}): Simulato
     scalePixels: false,
     nodeMs: {},
     loadMs: 0,
-    outputDir: join(base, "output"),
-    inputDir: join(base, "input"),
-    tempDir: join(base, "temp"),
+    outputDir: join(folder, "output"),
+    inputDir: join(folder, "input"),
+    tempDir: join(folder, "temp"),
     models: DEFAULT_MODELS,
     previewMethod: "none",
     maxUploadBytes: 104_857_600,

@@ -2,13 +2,13 @@
  * Owns the simulator as a whole: the listener, and the machine behind it, which may die and come back on the same port.
  * Invariant: after `close` nothing of it is left open, and no timer of it keeps a process alive.
  */
-import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import type { Server } from "node:http";
 import { Faults } from "./faults.ts";
 import { type Call, createHttpServer, plain, type Reply, type Routes } from "./http-server.ts";
 import { acceptSockets, listen } from "./listener.ts";
 import { type Crash, Machine } from "./machine.ts";
-import { completeOptions, type SimulatorOptions } from "./options.ts";
+import { completeOptions, type SimulatorOptions, scratchFolder } from "./options.ts";
 import { fileRoutes } from "./routes/file-routes.ts";
 import { jobsRoutes } from "./routes/jobs-routes.ts";
 import { promptRoutes } from "./routes/prompt-routes.ts";
@@ -30,19 +30,22 @@ export type Simulator = {
 };
 
 /**
- * Starts one in this process. Without options: a free port, folders of its own, the older line.
+ * Starts one in this process. Without options: a free port, the older line, and folders of its own, which go when it is closed.
  * `exit` is called by a crash that asks for the end of the whole process.
  */
 export async function startSimulator(
   given: Partial<SimulatorOptions> = {},
   exit: () => void = () => undefined,
 ): Promise<Simulator> {
-  const running = new Running(completeOptions(given), exit);
+  const isComplete = given.outputDir !== undefined && given.inputDir !== undefined && given.tempDir !== undefined;
+  const scratch = isComplete ? null : scratchFolder();
+  const running = new Running(completeOptions(given, scratch ?? ""), { exit, scratch });
   await running.start();
   return running;
 }
 
 const FAREWELL_MS = 150;
+const FAULTS_EVERY_MS = 200;
 
 class Running implements Simulator {
   readonly options: SimulatorOptions;
@@ -50,16 +53,20 @@ class Running implements Simulator {
   readonly timeline = new Timeline();
   port = 0;
   private readonly exit: () => void;
+  private readonly scratch: string | null;
   private machine: Machine;
   private server: Server | null = null;
   /** Which life this is, from 1. */
   private lives = 0;
   private returning: { timer: NodeJS.Timeout; done: Promise<void>; resolve: () => void } | null = null;
   private isClosed = false;
+  private faultsText = "";
+  private faultsTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: SimulatorOptions, exit: () => void) {
+  constructor(options: SimulatorOptions, { exit, scratch }: { exit: () => void; scratch: string | null }) {
     this.options = options;
     this.exit = exit;
+    this.scratch = scratch;
     this.machine = this.newMachine();
   }
 
@@ -77,7 +84,8 @@ class Running implements Simulator {
     const file = this.options.faultsFile;
     if (file !== null) {
       this.readFaults(file);
-      watchFile(file, { interval: 200, persistent: false }, () => this.readFaults(file));
+      this.faultsTimer = setInterval(() => this.readFaults(file), FAULTS_EVERY_MS);
+      this.faultsTimer.unref();
     }
     if (this.options.startMs > 0) await new Promise((resolve) => setTimeout(resolve, this.options.startMs));
     await this.live();
@@ -86,7 +94,10 @@ class Running implements Simulator {
   /** The file holds all knobs: what it no longer names goes out. An unreadable file changes nothing. */
   private readFaults(file: string): void {
     try {
-      const plan: unknown = JSON.parse(readFileSync(file, "utf8"));
+      const text = readFileSync(file, "utf8");
+      if (text === this.faultsText) return;
+      this.faultsText = text;
+      const plan: unknown = JSON.parse(text);
       if (typeof plan !== "object" || plan === null) return;
       this.faults.reset();
       this.faults.set({ ...plan });
@@ -184,12 +195,13 @@ class Running implements Simulator {
 
   async close(): Promise<void> {
     this.isClosed = true;
-    if (this.options.faultsFile !== null) unwatchFile(this.options.faultsFile);
+    clearInterval(this.faultsTimer);
     if (this.returning) {
       clearTimeout(this.returning.timer);
       this.returning.resolve();
     }
     this.machine.stop();
     await this.stopListening(false);
+    if (this.scratch !== null) rmSync(this.scratch, { recursive: true, force: true });
   }
 }
