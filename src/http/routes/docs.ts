@@ -1,6 +1,7 @@
 /**
- * Owns the OpenAPI document: made of the routes as they are declared, once per isolate.
- * Invariant: the document is OpenAPI 3.1 and names every client route with its errors; it holds no secret and needs no key.
+ * Owns the OpenAPI document, made of the routes as they are declared, and the explorer that shows it.
+ * Invariant: the document is OpenAPI 3.1 and names every client route with its errors; neither holds a secret or needs a key,
+ * and the explorer loads nothing from any other host.
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "@hono/zod-openapi";
@@ -11,7 +12,11 @@ const ABOUT = `Submit ComfyUI jobs, follow them live, fetch what they made.
 
 Send your key as \`Authorization: Bearer\` or \`X-API-Key\`. Every error has one shape; quote its \`request_id\`.`;
 
-/** Adds `/openapi.json` to the app, after every other route. */
+/** The explorer's files, in the folder of `[assets]`; `/docs` is `docs.html`. */
+const EXPLORER = ["/docs", "/docs.css", "/docs.js"];
+const EXPLORER_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/** Adds `/docs` and `/openapi.json` to the app, after every other route. */
 export function addDocsRoutes(app: OpenAPIHono<AppEnv>): void {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {
@@ -19,6 +24,13 @@ export function addDocsRoutes(app: OpenAPIHono<AppEnv>): void {
     in: "header",
     name: "X-API-Key",
   });
+  for (const path of EXPLORER)
+    app.get(path, async (c) => {
+      const file = await c.env.ASSETS.fetch(new Request(new URL(path, c.req.url)));
+      const answer = new Response(file.body, file);
+      answer.headers.set("Content-Security-Policy", EXPLORER_POLICY);
+      return answer;
+    });
   let text: string | null = null;
   addRoute(
     app,
