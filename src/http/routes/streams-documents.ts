@@ -3,6 +3,7 @@
  * Invariant: every status a route can answer is here.
  */
 import { z } from "@hono/zod-openapi";
+import { jobEventsSchema } from "../../protocol/api/views.ts";
 import { jsonContent, type RouteSpec } from "../documented-route.ts";
 
 const tags = ["progress"];
@@ -11,6 +12,12 @@ const watch = z.object({
   ticket: z.string().optional().meta({ description: "Instead of a key, for browsers." }),
   last_seq: z.string().optional().meta({ description: "The last `seq` seen: numbers go on above it." }),
 });
+
+/** The same path as one document: `routes/jobs` answers it, and an OpenAPI document has one entry for both. */
+const asJson = {
+  format: z.enum(["json"]).optional(),
+  after: z.string().optional().meta({ description: "With `format=json`: a revision, only what came after it." }),
+};
 
 export const ticketSchema = z.object({ ticket: z.string(), expires_at: z.string() }).meta({ id: "Ticket" });
 
@@ -41,8 +48,13 @@ export const events: RouteSpec = {
   summary: "Watch a job as server-sent events",
   description:
     "The frames of the WebSocket, `id` their `seq`. With `?format=json` the transitions so far, as one document.",
-  request: { params: id, query: watch, headers: z.object({ "Last-Event-ID": z.string().optional() }) },
-  responses: { 200: { description: "The stream.", content: { "text/event-stream": { schema: z.string() } } } },
+  request: { params: id, query: watch.extend(asJson), headers: z.object({ "Last-Event-ID": z.string().optional() }) },
+  responses: {
+    200: {
+      description: "The stream, or the document.",
+      content: { "text/event-stream": { schema: z.string() }, "application/json": { schema: jobEventsSchema } },
+    },
+  },
   errors: ["UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "FEATURE_DISABLED", "RATE_LIMIT_EXCEEDED", "BACKEND_UNAVAILABLE"],
 };
 
