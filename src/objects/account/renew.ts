@@ -6,7 +6,7 @@
 import { advance } from "../../domain/advance.ts";
 import { isEnded } from "../../domain/job-state.ts";
 import { holdsLease } from "../../domain/lease.ts";
-import type { LiveJob } from "../../domain/live-job.ts";
+import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { count } from "../../platform/metrics.ts";
 import type { RenewAnswer, RenewRequest } from "../../protocol/agent-api.ts";
 import { attemptPrefix } from "../../protocol/bucket-keys.ts";
@@ -41,11 +41,13 @@ export function renew(ctx: AccountContext, lease: LeaseFields, request: RenewReq
     );
     if (advanced.kind === "none" || !advanced.job.lease) return LOST;
     commit(ctx, tables, job, advanced, effects);
+    // A renewal moves its due time away, and the sweep finds the new one in the row: no alarm is set. Only a clock that
+    // stepped back brings it nearer.
+    if ((dueOf(advanced.job) ?? 0) >= (dueOf(job) ?? 0)) effects.due = null;
     return { answer: "continue", lease_expires_in_ms: left(advanced.job.lease.until, now) };
   });
   if (answer.answer === "lost") count("comfy_edge_leases_refused_total", { verb: "renew" });
-  // A renewal only moves its own due time away; the sweep finds the new one in the row.
-  settle(ctx, { ...effects, due: null });
+  settle(ctx, effects);
   return answer;
 }
 
