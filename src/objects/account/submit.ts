@@ -83,11 +83,7 @@ function submitIn(
     return refuse({ ...refusalOf("FEATURE_DISABLED", "submitting jobs is switched off"), retry_after_ms: 60_000 });
   const pools = poolsOf(ctx, command.jobs, profile);
   if (!pools.ok) return pools;
-  const asked: Asked = {
-    jobs: command.jobs.length,
-    priorities: command.jobs.map((j) => j.priority),
-    images: Math.max(1, ...command.jobs.map((j) => j.batch_size ?? 1)),
-  };
+  const asked = askedOf(command.jobs);
   const shape = refusedShape(asked, rules);
   if (shape) return refuse(shape);
   const admitted = admit(asked, standingOf(tables, pools.value, tat, now), rules, now);
