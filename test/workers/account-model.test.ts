@@ -7,9 +7,9 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
 import { DEFAULT_ROLES } from "../../src/protocol/roles.ts";
-import { fileOf, METRICS, openAccount, POOL, seenAs } from "./support/account.ts";
+import { openAccount } from "./support/account.ts";
 import { COMMANDS } from "./support/account-commands.ts";
-import { isActive } from "./support/account-rows.ts";
+import { comeToRest } from "./support/account-rest.ts";
 import { SOMETIMES, seen, World } from "./support/account-world.ts";
 
 const NOON = Date.UTC(2030, 0, 2, 12);
@@ -29,32 +29,6 @@ afterEach(() => {
   watchSteps(null);
   vi.useRealTimers();
 });
-
-/** Faults stop and capable agents live: every job must come to its end (I9). */
-async function comeToRest(world: World): Promise<void> {
-  world.faults = [];
-  for (let round = 0; round < 60; round++) {
-    const rows = await world.check("coming to rest");
-    const active = rows.live.filter(isActive);
-    if (active.length === 0) return;
-    for (const row of active) {
-      const job = world.jobs.find((j) => j === row.job);
-      if (!job || row.nonce !== null || row.ring_at === null) continue;
-      const agent = { agent: `agent-${round}`, name: "fresh", pool: POOL };
-      const claim = await world.account.claim(job, { attempt: row.attempt + 1, agent });
-      if (!claim.ok) continue;
-      const lease = { account: world.account.account, job, attempt: claim.value.attempt, nonce: claim.value.nonce };
-      const granted = await world.account.stub().grantUploads(lease);
-      if (!granted.ok) throw new Error("a fresh lease may not upload");
-      const files = [fileOf(granted.value.prefix)];
-      world.manifests.set(job, [...(world.manifests.get(job) ?? []), ...files.flatMap((f) => f.key ?? [])]);
-      await world.account.stub().complete(lease, files, seenAs(files), METRICS);
-    }
-    world.tick(30_000);
-    await world.alarmIfDue();
-  }
-  throw new Error("I9: jobs are left that never end");
-}
 
 describe("any life of an account", () => {
   it("keeps every invariant after every step, and comes to rest when faults stop", async () => {

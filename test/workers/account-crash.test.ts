@@ -1,0 +1,193 @@
+/**
+ * Owns the crash matrix: the account object dies at each of its awaits, before the effect and after it.
+ *
+ * The awaits are found in the source by their step names, so a new one is in the matrix as soon as it exists.
+ */
+import { abortAllDurableObjects, runInDurableObject } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type StepPhase, watchSteps } from "../../src/objects/account/step.ts";
+import { attemptPrefix } from "../../src/protocol/bucket-keys.ts";
+import { jobIdSchema, type LeaseFields } from "../../src/protocol/ids.ts";
+import { DEFAULT_ROLES } from "../../src/protocol/roles.ts";
+import { bindings, fileOf, METRICS, newJob, objectOf, openAccount, POOL, renewal, seenAs } from "./support/account.ts";
+import { statusOf } from "./support/account-invariants.ts";
+import { comeToRest } from "./support/account-rest.ts";
+import { readRows } from "./support/account-rows.ts";
+import { World } from "./support/account-world.ts";
+
+const NOON = Date.UTC(2030, 0, 2, 12);
+const sources = (import.meta as unknown as { glob(pattern: string, options: object): { [file: string]: string } }).glob(
+  "../../src/objects/account/*.ts",
+  { query: "?raw", import: "default", eager: true },
+);
+const names = Object.values(sources).flatMap((text) => [...text.matchAll(/\bstep\("([^"]+)"/g)].map((m) => m[1] ?? ""));
+const points = names.flatMap((name) => (["before", "after"] as const).map((phase) => ({ name, phase })));
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["Date"], now: NOON });
+});
+afterEach(() => {
+  watchSteps(null);
+  vi.useRealTimers();
+});
+
+/** Where the object died, and whether it got there. */
+class Crash {
+  reached = false;
+  #done = false;
+  readonly #name: string;
+  readonly #phase: StepPhase;
+
+  constructor(name: string, phase: StepPhase) {
+    this.#name = name;
+    this.#phase = phase;
+    watchSteps((at, when) => this.#onStep(at, when));
+  }
+
+  async #onStep(name: string, phase: StepPhase): Promise<void> {
+    if (this.reached || name !== this.#name || phase !== this.#phase) return;
+    this.reached = true;
+    // Held here until the object is gone.
+    await new Promise((resolve) => setTimeout(resolve, 60_000));
+  }
+
+  /** Runs one call; when the point is reached on the way, the object dies there and the caller asks once more. */
+  async survive<T>(call: () => Promise<T>): Promise<T> {
+    const first = call().then(
+      (value) => ({ value }),
+      () => null,
+    );
+    let answered = false;
+    void first.then(() => {
+      answered = true;
+    });
+    // What an answer leaves behind gets a few turns to reach the point, too.
+    for (let turns = 0; turns < 400 && !(this.reached && !this.#done); turns++) {
+      if (answered && turns > 12) break;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    if (!this.reached || this.#done) return answerOf(await first);
+    this.#done = true;
+    await abortAllDurableObjects();
+    const known = await first;
+    return known ? known.value : call();
+  }
+}
+
+function answerOf<T>(known: { value: T } | null): T {
+  if (!known) throw new Error("a call failed that nothing had disturbed");
+  return known.value;
+}
+
+type Account = Awaited<ReturnType<typeof openAccount>>;
+
+/** A life that passes every await of the object: three jobs, one done, one cancelled, one retried and cleaned up. */
+async function life(account: Account, crash: Crash, world: World): Promise<void> {
+  const submit = async (key: string) => {
+    const over = { idempotency: { key, fingerprint: "f" } };
+    const result = await crash.survive(() => account.submit([newJob()], over));
+    const job = result.ok ? result.value.records[0]?.job : undefined;
+    if (!job) throw new Error("a submit was refused");
+    world.accept(job);
+    return job;
+  };
+  const claim = async (job: string, attempt: number, agent: string): Promise<LeaseFields> => {
+    const identity = { agent, name: agent, pool: POOL };
+    const id = jobIdSchema.parse(job);
+    const over = { attempt, agent: identity, claim_id: `claim-${attempt}-0123456789` };
+    const result = await crash.survive(() => account.claim(id, over));
+    if (!result.ok) throw new Error(`claim of attempt ${attempt}: ${result.refusal}`);
+    return { account: account.account, job: id, attempt, nonce: result.value.nonce };
+  };
+  const pass = async (ms: number) => {
+    vi.setSystemTime(Date.now() + ms);
+    await crash.survive(() => world.alarmIfDue());
+  };
+
+  const [done, cancelled, retried, unclaimed] = [
+    await submit("1"),
+    await submit("2"),
+    await submit("3"),
+    await submit("4"),
+  ];
+  await crash.survive(() => account.get(done));
+  const first = await claim(done, 1, "agent-a");
+  await crash.survive(() => account.stub().renew(first, renewal()));
+  await claim(cancelled, 1, "agent-b");
+  await crash.survive(() => account.stub().cancelJob(account.auth, cancelled));
+  await crash.survive(() => account.stub().cancelJob(account.auth, unclaimed));
+  world.cancelled.add(cancelled).add(unclaimed);
+  const granted = await account.stub().grantUploads(first);
+  if (!granted.ok) throw new Error("no upload");
+  const files = [fileOf(granted.value.prefix)];
+  world.manifests.set(done, [files[0]?.key ?? ""]);
+  const complete = () => account.stub().complete(first, files, seenAs(files), METRICS);
+  expect(await crash.survive(complete)).toEqual({ ok: true, value: { status: "succeeded" } });
+  const lost = await claim(retried, 1, "agent-a");
+  await bindings.ARTIFACTS.put(orphanOf(lost), "bytes");
+  await pass(21_000);
+  // The agent that lost it asks again: the object asks the pool whether others live.
+  const again = await claim(retried, 2, "agent-a");
+  await crash.survive(() => account.stub().fail(again, failed));
+  await pass(3_700_000);
+  // Whatever was cut off is repeated: an end within 30 s, a deletion within a minute.
+  await pass(70_000);
+  expect(await bindings.ARTIFACTS.head(orphanOf(lost))).toBeNull();
+}
+
+function orphanOf({ account, job, attempt, nonce }: LeaseFields): string {
+  return `${attemptPrefix(DEFAULT_ROLES.internal.retention_days, account, job, attempt, nonce)}/0.png`;
+}
+
+const failed = {
+  code: "COMFYUI_EXECUTION",
+  message: "failed",
+  transient: false,
+  node_id: null,
+  node_type: null,
+  metrics: METRICS,
+} as const;
+
+describe("dying at an await", () => {
+  it.each(points)("$phase $name loses no job, commits none twice and leaks no slot (F55)", async ({ name, phase }) => {
+    const account = await openAccount("internal");
+    const world = new World(account, DEFAULT_ROLES.internal, false);
+    const crash = new Crash(name, phase);
+    await life(account, crash, world);
+    expect(crash.reached, `no call of this test passes ${name}`).toBe(true);
+    watchSteps(null);
+    await comeToRest(world);
+    const rows = await readRows(account.account);
+    const ends = world.jobs.map((job) => statusOf(rows, job));
+    expect(ends).toEqual(["succeeded", "canceled", "failed", "canceled"]);
+    expect({ live: rows.live, outbox: rows.outbox }).toEqual({ live: [], outbox: [] });
+  });
+});
+
+describe("dying before the commit is durable", () => {
+  it("leaves nothing behind, and the same key makes exactly one job (F56)", async () => {
+    const account = await openAccount("internal");
+    const over = { idempotency: { key: "k", fingerprint: "f" } };
+    const storage = await runInDurableObject(objectOf(account.account), (_, state) => {
+      const prototype = Object.getPrototypeOf(state.storage) as { setAlarm(at: number): Promise<void> };
+      const { setAlarm } = prototype;
+      // The alarm is set in the same turn as the rows: the object dies in the middle of that turn.
+      prototype.setAlarm = () => {
+        prototype.setAlarm = setAlarm;
+        state.abort("died before the commit");
+        return Promise.resolve();
+      };
+      return { restore: () => (prototype.setAlarm = setAlarm) };
+    });
+    const first = await account.submit([newJob()], over).then(
+      () => "answered",
+      () => "died",
+    );
+    storage.restore();
+    expect(first).toBe("died");
+    expect((await readRows(account.account)).jobs).toEqual([]);
+    expect(await account.submit([newJob()], over)).toMatchObject({ ok: true, value: { replayed: false } });
+    expect(await account.submit([newJob()], over)).toMatchObject({ ok: true, value: { replayed: true } });
+    expect((await readRows(account.account)).jobs).toHaveLength(1);
+  });
+});
