@@ -138,6 +138,14 @@ function replayKey(route: SubmitCommand["route"], key: string): string {
   return sha256Hex(`${route}\0${key}`);
 }
 
+function askedOf(jobs: readonly NewJob[]): Asked {
+  return {
+    jobs: jobs.length,
+    priorities: jobs.map((job) => job.priority),
+    images: Math.max(1, ...jobs.map((job) => job.batch_size ?? 1)),
+  };
+}
+
 function poolsOf(ctx: AccountContext, asked: readonly NewJob[], profile: StoredProfile): Result<PoolName[], Refusal> {
   const own = defaultPool(profile);
   const pools: PoolName[] = [];
