@@ -131,7 +131,10 @@ export class Api {
         const frame = frameSchema.safeParse(JSON.parse(String(data))).data;
         if (!frame) return;
         onFrame(frame);
-        if (frame.type === "done") over = true;
+        if (frame.type !== "done") return;
+        over = true;
+        // Local workerd keeps the connection for 10 s after its close frame: there is nothing left to wait for.
+        socket.terminate();
       });
       socket.on("error", () => undefined);
       socket.on("close", () => resolve(over));

@@ -107,9 +107,9 @@ export class Client {
 
   /** Resolves once the first frame, the snapshot, is there. */
   async view(websocketUrl: string): Promise<Viewer> {
-    const socket = new WebSocket(websocketUrl, ["comfy-edge.v1"], {
-      headers: { Authorization: `Bearer ${this.#key}` },
-    });
+    // Local workerd keeps the connection for 10 s after its close frame: the frame, with its code, is what counts here.
+    const options = { headers: { Authorization: `Bearer ${this.#key}` }, closeTimeout: 200 };
+    const socket = new WebSocket(websocketUrl, ["comfy-edge.v1"], options);
     const frames: Frame[] = [];
     const first = Promise.withResolvers<void>();
     socket.on("error", first.reject);
