@@ -57,6 +57,9 @@ const frameSchema = z.object({
 });
 export type Frame = z.infer<typeof frameSchema>;
 
+/** How often a job is looked at beside its stream, for what the stream does not tell: why it waits. */
+const LOOK_MS = 2_000;
+
 export type Refused = { code: string; status: number; message: string };
 
 export class Api {
@@ -110,8 +113,29 @@ export class Api {
     return Buffer.from(await response.arrayBuffer());
   }
 
-  /** Watches until the job is over, then returns its final view. A lost socket is opened again; the snapshot fills the gap. */
+  /**
+   * Watches until the job is over, then returns its final view. A lost socket is opened again; the snapshot fills the gap.
+   * Throws when the job waits for a model or node that no agent has: nothing on this machine would end that wait.
+   */
   async watch(job: Accepted, onFrame: (frame: Frame) => void = () => undefined): Promise<View> {
+    const hopeless = Promise.withResolvers<never>();
+    const look = setInterval(() => {
+      this.job(job.job_id).then(
+        (view) => {
+          const why = hopelessWait(view);
+          if (why !== null) hopeless.reject(new DemoFailure(why));
+        },
+        () => undefined,
+      );
+    }, LOOK_MS);
+    try {
+      return await Promise.race([hopeless.promise, this.#watchToEnd(job, onFrame)]);
+    } finally {
+      clearInterval(look);
+    }
+  }
+
+  async #watchToEnd(job: Accepted, onFrame: (frame: Frame) => void): Promise<View> {
     for (let attempt = 0; attempt < 20; attempt++) {
       const over = await this.#watchOnce(job.websocket_url, onFrame);
       const view = await this.job(job.job_id);
@@ -148,6 +172,12 @@ export class Api {
       ...(body === undefined ? {} : { body }),
     });
   }
+}
+
+function hopelessWait(view: View): string | null {
+  if (!/^no_agent_has_/.test(view.waiting?.reason ?? "")) return null;
+  const missing = view.waiting?.missing.map(({ kind, name }) => `${kind} ${name}`).join(", ");
+  return `no agent can run ${view.job_id}: ComfyUI lacks ${missing}; add it there, or give --workflow FILE that needs none`;
 }
 
 function isOver(view: View): boolean {

@@ -76,7 +76,12 @@ export async function startStack(given: Partial<StackOptions> = {}): Promise<Sta
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const guardian = startGuardian();
   const started: Started = { runtime: null, agents: [], forgetWorkerd: () => undefined };
-  const stop = () => end(started, guardian, dataDir);
+  // A signal may ask while a stop is under way: both get the same end.
+  let ended: Promise<void> | null = null;
+  const stop = () => {
+    ended ??= end(started, guardian, dataDir);
+    return ended;
+  };
   try {
     return { ...(await assemble(options, dataDir, guardian, started)), stop };
   } catch (error) {
