@@ -23,8 +23,8 @@ export type Standing = {
   readonly tat: number;
   /** Jobs of this UTC day that count, at most `limit` + 1. */
   readonly today: (limit: number) => number;
-  /** Non-terminal jobs, at most `limit` + 1. */
-  readonly active: (limit: number) => number;
+  /** Non-terminal jobs. */
+  readonly active: () => number;
   /** Backlog of the fullest pool asked for, as the queue reported it lately; null: unknown. */
   readonly backlog: number | null;
 };
@@ -73,7 +73,7 @@ export function admit(asked: Asked, standing: Standing, rules: AdmissionRules, n
       retry_after_ms: nextUtcDay(now) - now,
       limit: role.daily,
     });
-  if (standing.active(role.max_active) + asked.jobs > role.max_active)
+  if (standing.active() + asked.jobs > role.max_active)
     return refuse({
       ...refusalOf("CONCURRENCY_LIMIT", "too many of this account's jobs are not finished", { limit: role.max_active }),
       retry_after_ms: CONCURRENCY_RETRY_MS,

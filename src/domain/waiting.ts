@@ -12,7 +12,10 @@ export type PoolView = {
 } | null;
 
 /** Null while an agent prepares or runs it. `before` counts the account's jobs dispatched earlier. */
-export function waitingOf(job: LiveJob, seen: { now: number; pool: PoolView; before: () => number }): Waiting | null {
+export function waitingOf(
+  job: LiveJob,
+  seen: { now: number; pool: PoolView; before: () => number | null },
+): Waiting | null {
   const { now, pool } = seen;
   if (job.status !== "queued") return null;
   if (job.not_before !== null && job.not_before > now)

@@ -45,6 +45,7 @@ export type NewJob = {
   template: { id: string; version: number } | null;
   /** The graph as text, integers verbatim; stored once per SHA-256. */
   workflow_text: string;
+  /** SHA-256 of `workflow_text`, in hex. */
   workflow_hash: string;
   /** Seed of the job as text when there is exactly one, for artifacts. */
   seed: string | null;

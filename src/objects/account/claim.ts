@@ -87,8 +87,8 @@ function notForThem(job: LiveJob, command: ClaimCommand, othersLive: boolean, no
 /** A rung job has its place already; a leased one is never asked about. */
 function hasRoom(ctx: AccountContext, tables: AccountTables, job: LiveJob): boolean {
   const { max_running } = roleOf(ctx.settings, tables.profile.get());
-  if (!takesPlace(job)) return tables.live.countPlaces(max_running) < max_running;
-  return tables.live.countLeased(max_running) < max_running;
+  const { places, leased } = tables.live.totals();
+  return (takesPlace(job) ? leased : places) < max_running;
 }
 
 function hasLost(job: LiveJob | null, command: ClaimCommand): boolean {

@@ -71,7 +71,7 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
 /** Rings held jobs while places are free: higher priority first, then the older. */
 export function dispatch(ctx: AccountContext, tables: AccountTables, now: number, effects: Effects): void {
   const { max_running } = roleInForce(ctx, tables);
-  const room = Math.min(max_running - tables.live.countPlaces(max_running), DISPATCH_LIMIT);
+  const room = Math.min(max_running - tables.live.totals().places, DISPATCH_LIMIT);
   if (room <= 0) return;
   for (const job of tables.live.held(now, room)) ringJob(ctx, tables, job, now, max_running, effects);
 }
@@ -117,7 +117,7 @@ export async function publish(ctx: AccountContext, record: JobRecord): Promise<v
   if (!tables) return;
   ctx.database.transact(() => {
     const live = tables.live.get(record.job);
-    if (live && isEnded(live.status) && live.revision === record.revision) tables.live.remove(record.job);
+    if (live && isEnded(live.status) && live.revision === record.revision) tables.live.remove(live);
   });
 }
 

@@ -7,7 +7,6 @@ import { type JobOrder, recordOf, type StoredJob } from "../../domain/job-record
 import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { MAX_ATTEMPTS } from "../../domain/retry-policy.ts";
 import { queueDeadline } from "../../domain/wake.ts";
-import { sha256Hex } from "../../platform/hash.ts";
 import type { JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
@@ -45,11 +44,10 @@ export function insertJob(
     order: orderOf(ctx, command, asked.job, asked.pool, admission),
     outcome: null,
   };
-  const payload = sha256Hex(asked.job.workflow_text);
-  tables.payloads.keep(payload, asked.job.workflow_text);
-  tables.jobs.insert(stored, payload);
+  tables.payloads.keep(asked.job.workflow_hash, asked.job.workflow_text);
+  tables.jobs.insert(stored, asked.job.workflow_hash);
   const waiting = newLive(stored, asked.pool);
-  const free = tables.live.countPlaces(rules.role.max_running) < rules.role.max_running;
+  const free = tables.live.totals().places < rules.role.max_running;
   const live = free ? rungJob(waiting, now, ctx.random()) : waiting;
   tables.live.insert(live);
   wantBy(effects, dueOf(live));

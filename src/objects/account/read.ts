@@ -6,6 +6,7 @@
 import { nextUtcDay, utcDay } from "../../domain/admission.ts";
 import { eventsOf, recordOf } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";
+import type { LiveJob } from "../../domain/live-job.ts";
 import { waitingOf } from "../../domain/waiting.ts";
 import type { Refusal } from "../../protocol/errors.ts";
 import type { JobId } from "../../protocol/ids.ts";
@@ -19,6 +20,7 @@ import { identify, NOT_FOUND, roleOf } from "./identity.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 
 const MAX_TOTAL = 10_000;
+const MAX_POSITION = 1_000;
 const USAGE_DAYS = 31;
 const DAY_MS = 86_400_000;
 
@@ -46,9 +48,15 @@ function readRecord(
   const role = roleOf(ctx.settings, tables.profile.get());
   const waiting =
     live && !isEnded(live.status)
-      ? waitingOf(live, { now: ctx.now(), pool: pool ?? null, before: () => tables.live.countBefore(live) })
+      ? waitingOf(live, { now: ctx.now(), pool: pool ?? null, before: () => placeOf(tables, live) })
       : null;
   return recordOf({ account: ctx.account, stored, live, waiting, url_ttl_s: role.signed_url_s });
+}
+
+/** How many of the account's own jobs go first; null where it is too many to count for a read. */
+function placeOf(tables: AccountTables, job: LiveJob): number | null {
+  const before = tables.live.countBefore(job, MAX_POSITION + 1);
+  return before > MAX_POSITION ? null : before;
 }
 
 export function listJobs(ctx: AccountContext, auth: Auth, query: ListQuery): Result<ListPage, Refusal> {
@@ -103,8 +111,8 @@ export function usage(ctx: AccountContext, auth: Auth): Result<Usage, Refusal> {
       remaining: role.daily === null ? null : Math.max(0, role.daily - today),
       resets_at_ms: nextUtcDay(now),
     },
-    active: tables.live.countActive(role.max_active + 1),
-    running: tables.live.countRunning(),
+    active: tables.live.totals().active,
+    running: tables.live.totals().running,
     gpu_seconds: days.reduce((sum, d) => sum + d.gpu_ms, 0) / 1000,
     by_day: days.map(({ gpu_ms, ...day }) => ({ ...day, gpu_seconds: gpu_ms / 1000 })),
   });

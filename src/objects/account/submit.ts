@@ -108,7 +108,7 @@ function standingOf(tables: AccountTables, pools: readonly PoolName[], tat: numb
   return {
     tat,
     today: (limit) => tables.jobs.countCharged(firstIdAt(utcDay(now)), limit + 1),
-    active: (limit) => tables.live.countActive(limit + 1),
+    active: () => tables.live.totals().active,
     backlog: fullest(pools, now),
   };
 }

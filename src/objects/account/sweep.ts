@@ -95,7 +95,7 @@ function publishAgain(ctx: AccountContext, tables: AccountTables, job: LiveJob, 
   const stored = tables.jobs.get(job.job);
   if (!stored || job.publishes >= MAX_PUBLISHES) {
     count("comfy_edge_publishes_given_up_total");
-    tables.live.remove(job.job);
+    tables.live.remove(job);
     return;
   }
   const publishes = job.publishes + 1;

@@ -56,6 +56,14 @@ export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
   return {
     toRead: () => tables ?? (versionOf(storage.sql) === null ? null : open()),
     toWrite: () => tables ?? open(),
-    transact: (work) => storage.transactionSync(work),
+    transact: (work) => {
+      try {
+        return storage.transactionSync(work);
+      } catch (error) {
+        tables?.live.forgetTotals();
+        tables?.jobs.forgetTotal();
+        throw error;
+      }
+    },
   };
 }

@@ -37,15 +37,28 @@ export type JobTable = {
   list(filter: JobFilter, page: JobPage): StoredPair[];
   /** Counts to at most `atMost`. */
   count(filter: JobFilter, atMost: number): number;
+  /** What was counted may have been rolled back. */
+  forgetTotal(): void;
   /** By UTC day of submission, oldest first. */
   byDay(fromId: string): DayTotals[];
 };
 
 export function jobTable(db: AccountDb): JobTable {
-  return { ...rowsOf(db), ...admissionOf(db), ...listingOf(db) };
+  // All jobs, for lists without a filter: counted at first use, moved with each insert.
+  const total: Total = { known: null };
+  return {
+    ...rowsOf(db, total),
+    ...admissionOf(db),
+    ...listingOf(db, total),
+    forgetTotal: () => {
+      total.known = null;
+    },
+  };
 }
 
-function rowsOf(db: AccountDb): Pick<JobTable, "get" | "insert" | "end" | "payloadOf"> {
+type Total = { known: number | null };
+
+function rowsOf(db: AccountDb, total: Total): Pick<JobTable, "get" | "insert" | "end" | "payloadOf"> {
   const isJob = eq(jobs.job, slot("job"));
   const get = db.select().from(jobs).where(isJob).prepare();
   const insert = db.insert(jobs).values(slots(jobs)).prepare();
@@ -62,7 +75,10 @@ function rowsOf(db: AccountDb): Pick<JobTable, "get" | "insert" | "end" | "paylo
       const row = get.get({ job });
       return row ? storedJobOf(row) : null;
     },
-    insert: (job, payloadHash) => insert.run({ ...rowOf(job), payload: payloadHash }),
+    insert: (job, payloadHash) => {
+      insert.run({ ...rowOf(job), payload: payloadHash });
+      if (total.known !== null) total.known++;
+    },
     end: (job) => {
       if (end.all(rowOf(job)).length !== 1) throw new Error("a job ended that had ended before");
     },
@@ -88,7 +104,7 @@ function admissionOf(db: AccountDb): Pick<JobTable, "newest" | "countCharged"> {
   };
 }
 
-function listingOf(db: AccountDb): Pick<JobTable, "list" | "count" | "byDay"> {
+function listingOf(db: AccountDb, total: Total): Pick<JobTable, "list" | "count" | "byDay"> {
   const date = sql<string>`date(${jobs.queued_at} / 1000, 'unixepoch')`;
   const totals = {
     date,
@@ -110,6 +126,10 @@ function listingOf(db: AccountDb): Pick<JobTable, "list" | "count" | "byDay"> {
         .all()
         .map((row) => ({ stored: storedJobOf(row.jobs), live: row.live ? liveJobOf(row.live) : null })),
     count: (filter, atMost) => {
+      if (whereOf(filter, null) === undefined) {
+        total.known ??= db.select({ n: sql<number>`count(*)` }).from(jobs).get()?.n ?? 0;
+        return Math.min(total.known, atMost);
+      }
       const base = db.select({ one: sql<number>`1` }).from(jobs).leftJoin(live, eq(live.job, jobs.job));
       const found = base.where(whereOf(filter, null)).limit(atMost).as("found");
       return db.select({ n: sql<number>`count(*)` }).from(found).get()?.n ?? 0;
@@ -135,6 +155,8 @@ function whereOf(filter: JobFilter, cursor: JobId | null): SQL | undefined {
   return and(
     cursor === null ? undefined : sql`${jobs.job} < ${cursor}`,
     filter.status === null ? undefined : inArray(presentState, [...filter.status]),
+    // Ids are never behind the time of submit, so they bound the search before any row is read.
+    filter.created_after_ms === null ? undefined : gte(jobs.job, firstIdAt(filter.created_after_ms - 999)),
     filter.created_after_ms === null ? undefined : sql`${jobs.queued_at} > ${filter.created_after_ms}`,
     filter.created_before_ms === null ? undefined : sql`${jobs.queued_at} < ${filter.created_before_ms}`,
     filter.template === null ? undefined : eq(jobs.template, filter.template),

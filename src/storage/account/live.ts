@@ -2,7 +2,7 @@
  * Owns the rows of the jobs that still have something to do.
  * Invariant: a row is only replaced by a guarded update naming the revision, status, attempt and nonce it was read with.
  */
-import { and, asc, desc, eq, gt, isNotNull, isNull, lt, lte, min, or, sql } from "drizzle-orm";
+import { and, asc, desc, eq, gt, isNull, lt, lte, min, or, type SQL, sql } from "drizzle-orm";
 import type { Status } from "../../domain/job-state.ts";
 import { dueOf, type LiveJob, type LiveMemo } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema, poolNameSchema } from "../../protocol/ids.ts";
@@ -10,6 +10,7 @@ import type { ProgressDetail } from "../../protocol/progress.ts";
 import type { AccountDb } from "./database.ts";
 import { live } from "./schema.ts";
 import { fromOwnRow, slot, slots } from "./slots.ts";
+import { type Counted, type Tally, type Totals, tallyOf } from "./tally.ts";
 
 type LiveRow = typeof live.$inferSelect;
 
@@ -18,114 +19,112 @@ export type LiveTable = {
   insert(job: LiveJob): void;
   /** Replaces the row as it was read; throws when it is no longer that row, which one transaction rules out. */
   replace(was: LiveJob, now: LiveJob): void;
-  remove(job: JobId): void;
-  /** Non-terminal jobs, counting to at most `atMost`. */
-  countActive(atMost: number): number;
-  /** Jobs rung or leased, counting to at most `atMost`. */
-  countPlaces(atMost: number): number;
+  remove(job: LiveJob): void;
+  totals(): Readonly<Totals>;
+  /** What was summed up may have been rolled back. */
+  forgetTotals(): void;
+  /** Queued jobs dispatched before `job`, counting to at most `atMost`. */
+  countBefore(job: LiveJob, atMost: number): number;
   /** Queued jobs neither rung, leased nor in backoff, those first that are dispatched first. */
   held(now: number, limit: number): LiveJob[];
-  /** Jobs an agent holds, counting to at most `atMost`. */
-  countLeased(atMost: number): number;
-  /** Jobs that hold an agent and are shown as running. */
-  countRunning(): number;
   /** Jobs with something due, the longest overdue first. Ids only: a row that cannot be read must not hide the others. */
   due(now: number, limit: number): JobId[];
   /** Pushes back a row that could not be handled. */
   postpone(job: JobId, until: number): void;
   nextDue(): number | null;
-  /** Queued jobs of this account that are dispatched before `job`. */
-  countBefore(job: LiveJob): number;
 };
 
-const isActive = sql`${live.status} IN ('queued', 'preparing', 'running', 'canceling')`;
-const isRunning = sql`${live.status} IN ('running', 'canceling')`;
-const hasPlace = or(isNotNull(live.nonce), and(eq(live.status, "queued"), isNotNull(live.ring_at)));
-
 export function liveTable(db: AccountDb): LiveTable {
-  return { ...rowsOf(db), ...countsOf(db), ...queuesOf(db) };
+  const tally = tallyOf(totalsOf(db));
+  return { ...rowsOf(db, tally), ...queuesOf(db, tally), totals: tally.totals, forgetTotals: tally.forget };
 }
 
-function rowsOf(db: AccountDb): Pick<LiveTable, "get" | "insert" | "replace" | "remove"> {
-  const get = db
-    .select()
-    .from(live)
-    .where(eq(live.job, slot("job")))
-    .prepare();
+function rowsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "get" | "insert" | "replace" | "remove"> {
+  const isJob = eq(live.job, slot("job"));
+  const get = db.select().from(live).where(isJob).prepare();
   const insert = db.insert(live).values(slots(live)).prepare();
-  const replace = db
-    .update(live)
-    .set(slots(live))
-    .where(
-      and(
-        eq(live.job, slot("job")),
-        eq(live.revision, slot("was_revision")),
-        eq(live.status, slot("was_status")),
-        eq(live.attempt, slot("was_attempt")),
-        sql`${live.nonce} IS ${slot("was_nonce")}`,
-      ),
-    )
-    .returning({ job: live.job })
-    .prepare();
-  const remove = db
-    .delete(live)
-    .where(eq(live.job, slot("job")))
-    .prepare();
+  const asRead = and(
+    isJob,
+    eq(live.revision, slot("was_revision")),
+    eq(live.status, slot("was_status")),
+    eq(live.attempt, slot("was_attempt")),
+    sql`${live.nonce} IS ${slot("was_nonce")}`,
+  );
+  const replace = db.update(live).set(slots(live)).where(asRead).returning({ job: live.job }).prepare();
+  const remove = db.delete(live).where(isJob).prepare();
   return {
     get: (job) => {
       const row = get.get({ job });
       return row ? liveJobOf(row) : null;
     },
-    insert: (job) => insert.run(rowOf(job)),
+    insert: (job) => {
+      insert.run(rowOf(job));
+      tally.moved(null, countedOf(job));
+    },
     replace: (was, now) => {
       const was_nonce = was.lease?.nonce ?? null;
       const guard = { was_revision: was.revision, was_status: was.status, was_attempt: was.attempt, was_nonce };
       const changed = replace.all({ ...rowOf(now), ...guard });
       if (changed.length !== 1) throw new Error("a live job changed between its read and its write");
+      tally.moved(countedOf(was), countedOf(now));
     },
-    remove: (job) => remove.run({ job }),
+    remove: (job) => {
+      remove.run({ job: job.job });
+      tally.moved(countedOf(job), null);
+    },
   };
 }
 
-function countsOf(
+function countedOf(job: LiveJob): Counted {
+  return { status: job.status, leased: job.lease !== null, rung: job.ring_at !== null, priority: job.priority };
+}
+
+/** The same sums as `tally` keeps, over the rows. */
+function totalsOf(db: AccountDb): () => Totals {
+  const sum = (condition: SQL) => sql<number>`coalesce(sum(${condition}), 0)`;
+  const isQueued = sql`${live.status} = 'queued'`;
+  const totals = db
+    .select({
+      active: sum(sql`${live.status} IN ('queued', 'preparing', 'running', 'canceling')`),
+      leased: sum(sql`${live.nonce} IS NOT NULL`),
+      places: sum(sql`${live.nonce} IS NOT NULL OR (${isQueued} AND ${live.ring_at} IS NOT NULL)`),
+      running: sum(sql`${live.status} IN ('running', 'canceling')`),
+      raised: sum(sql`${isQueued} AND ${live.priority} > 0`),
+    })
+    .from(live)
+    .prepare();
+  return () => totals.get() ?? { active: 0, leased: 0, places: 0, running: 0, raised: 0 };
+}
+
+function queuesOf(
   db: AccountDb,
-): Pick<LiveTable, "countActive" | "countPlaces" | "countLeased" | "countRunning" | "countBefore"> {
-  const number = { n: sql<number>`count(*)` };
-  const upTo = (where: ReturnType<typeof and>) => {
-    const some = db.select({ one: sql<number>`1` }).from(live).where(where).limit(sql.placeholder("at_most"));
-    return db.select(number).from(some.as("some")).prepare();
-  };
-  const active = upTo(isActive);
-  const places = upTo(hasPlace);
-  const leased = upTo(isNotNull(live.nonce));
-  const running = db.select(number).from(live).where(isRunning).prepare();
+  tally: Tally,
+): Pick<LiveTable, "countBefore" | "held" | "due" | "postpone" | "nextDue"> {
+  const isHeld = and(
+    eq(live.status, "queued"),
+    isNull(live.ring_at),
+    or(isNull(live.not_before), lte(live.not_before, slot("now"))),
+  );
+  const held = db.select().from(live).where(isHeld).limit(sql.placeholder("at_most"));
+  const heldByPriority = held.orderBy(desc(live.priority), asc(live.job)).prepare();
+  // In the order of the key: stops at the last row it needs, however many follow.
+  const heldByAge = db
+    .select()
+    .from(live)
+    .where(isHeld)
+    .orderBy(asc(live.job))
+    .limit(sql.placeholder("at_most"))
+    .prepare();
   const earlier = or(
     gt(live.priority, slot("priority")),
     and(eq(live.priority, slot("priority")), lt(live.job, slot("job"))),
   );
-  const before = db
-    .select(number)
+  const some = db
+    .select({ one: sql<number>`1` })
     .from(live)
     .where(and(eq(live.status, "queued"), earlier))
-    .prepare();
-  return {
-    countActive: (atMost) => active.get({ at_most: atMost })?.n ?? 0,
-    countPlaces: (atMost) => places.get({ at_most: atMost })?.n ?? 0,
-    countLeased: (atMost) => leased.get({ at_most: atMost })?.n ?? 0,
-    countRunning: () => running.get()?.n ?? 0,
-    countBefore: (job) => before.get({ job: job.job, priority: job.priority })?.n ?? 0,
-  };
-}
-
-function queuesOf(db: AccountDb): Pick<LiveTable, "held" | "due" | "postpone" | "nextDue"> {
-  const outOfBackoff = or(isNull(live.not_before), lte(live.not_before, slot("now")));
-  const held = db
-    .select()
-    .from(live)
-    .where(and(eq(live.status, "queued"), isNull(live.ring_at), outOfBackoff))
-    .orderBy(desc(live.priority), asc(live.job))
-    .limit(sql.placeholder("at_most"))
-    .prepare();
+    .limit(sql.placeholder("at_most"));
+  const before = db.select({ n: sql<number>`count(*)` }).from(some.as("some")).prepare();
   const due = db
     .select({ job: live.job })
     .from(live)
@@ -143,7 +142,11 @@ function queuesOf(db: AccountDb): Pick<LiveTable, "held" | "due" | "postpone" | 
     .from(live)
     .prepare();
   return {
-    held: (now, limit) => held.all({ now, at_most: limit }).map(liveJobOf),
+    countBefore: (job, atMost) => before.get({ job: job.job, priority: job.priority, at_most: atMost })?.n ?? 0,
+    held: (now, limit) => {
+      const inOrder = tally.totals().raised > 0 ? heldByPriority : heldByAge;
+      return inOrder.all({ now, at_most: limit }).map(liveJobOf);
+    },
     due: (now, limit) => due.all({ now, at_most: limit }).map((row) => jobIdSchema.parse(row.job)),
     postpone: (job, until) => postpone.run({ job, until }),
     nextDue: () => nextDue.get()?.due ?? null,

@@ -9,7 +9,7 @@ import { slot, slots } from "./slots.ts";
 
 export type PayloadTable = {
   get(sha256: string): string | null;
-  /** No row is written when the text is known. */
+  /** No row is written when the text is known. Throws when the hash is known with another text. */
   keep(sha256: string, text: string): void;
 };
 
@@ -19,9 +19,14 @@ export function payloadTable(db: AccountDb): PayloadTable {
     .from(payloads)
     .where(eq(payloads.sha256, slot("sha256")))
     .prepare();
-  const keep = db.insert(payloads).values(slots(payloads)).onConflictDoNothing().prepare();
+  const keep = db.insert(payloads).values(slots(payloads)).prepare();
+  const textOf = (sha256: string) => get.get({ sha256 })?.text ?? null;
   return {
-    get: (sha256) => get.get({ sha256 })?.text ?? null,
-    keep: (sha256, text) => keep.run({ sha256, text }),
+    get: textOf,
+    keep: (sha256, text) => {
+      const known = textOf(sha256);
+      if (known === null) keep.run({ sha256, text });
+      else if (known !== text) throw new Error("a workflow hash stands for two texts");
+    },
   };
 }

@@ -12,7 +12,7 @@ function standing(over: { today?: number; active?: number; tat?: number; backlog
   return {
     tat: over.tat ?? 0,
     today: (limit) => Math.min(over.today ?? 0, limit + 1),
-    active: (limit) => Math.min(over.active ?? 0, limit + 1),
+    active: () => over.active ?? 0,
     backlog: over.backlog ?? null,
   };
 }

@@ -87,6 +87,9 @@ export class World {
       limits: this.limits,
     };
     const found = violations(before, this.rows, known, Date.now());
+    const usage = await this.account.stub().usage(this.account.auth);
+    const active = this.rows.live.filter(isActive).length;
+    if (!usage.ok || usage.value.active !== active) found.push(`I2: ${active} slots by the rows, not by the object`);
     if (found.length > 0) throw new Error(`after ${what}: ${found.join("; ")}`);
     return this.rows;
   }
