@@ -1,7 +1,7 @@
 /**
  * Owns what a job costs in rows written, counted by the runtime.
  */
-import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   fileOf,
@@ -12,6 +12,7 @@ import {
   renewal,
   seenAs,
   type TestAccount,
+  withRole,
 } from "./support/account.ts";
 import { countRows } from "./support/rows.ts";
 import { quiet } from "./support/steps.ts";
@@ -88,5 +89,76 @@ describe("rows written", () => {
     await account.submit([newJob(), newJob()]);
     counter.stop();
     expect(counter.written()).toEqual([]);
+  });
+});
+
+const MANY = 100_000;
+const FEW = 100;
+const anyJobs = {
+  status: null,
+  limit: 20,
+  cursor: null,
+  offset: 0,
+  created_after_ms: null,
+  created_before_ms: null,
+  template: null,
+  metadata: {},
+};
+
+/** Copies the account's one queued job until there are `n`, held, as its own submits would have left them. */
+async function copies(account: TestAccount, n: number): Promise<void> {
+  await runInDurableObject(objectOf(account.account), (_, { storage: { sql } }) => {
+    const columns = (table: string, own: string[]) =>
+      sql
+        .exec<{ name: string }>(`SELECT name FROM pragma_table_info('${table}')`)
+        .toArray()
+        .map(({ name }) => name)
+        .filter((name) => !own.includes(name))
+        .join(", ");
+    const numbers = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${n})`;
+    const id = "printf('j_60%010x', i)";
+    const job = columns("jobs", ["job"]);
+    const live = columns("live", ["job", "ring_at"]);
+    sql.exec(`INSERT INTO jobs (job, ${job}) SELECT * FROM (${numbers} SELECT ${id}, ${job} FROM n, jobs)`);
+    sql.exec(
+      `INSERT INTO live (job, ring_at, ${live}) SELECT * FROM (${numbers} SELECT ${id}, NULL, ${live} FROM n, live)`,
+    );
+  });
+}
+
+/** Milliseconds per call, of the best of three rounds: the clock here counts whole milliseconds. */
+async function bestMs(call: () => Promise<unknown>): Promise<number> {
+  const rounds: number[] = [];
+  for (let round = 0; round < 3; round++) {
+    const start = performance.now();
+    for (let i = 0; i < 40; i++) await call();
+    rounds.push((performance.now() - start) / 40);
+  }
+  return Math.min(...rounds);
+}
+
+describe("an account with a hundred thousand queued jobs", () => {
+  it("submits, reads and lists in the time of one with a hundred", async () => {
+    const measure = async (n: number) => {
+      const account = await openAccount();
+      let times = { submit: 0, get: 0, list: 0 };
+      await withRole(account.account, "internal", { max_active: 10 * MANY }, async () => {
+        const job = await account.submitOne();
+        await copies(account, n);
+        await evictDurableObject(objectOf(account.account));
+        await account.stub().usage(account.auth);
+        times = {
+          submit: await bestMs(() => account.submit()),
+          get: await bestMs(() => account.get(job)),
+          list: await bestMs(() => account.stub().listJobs(account.auth, anyJobs)),
+        };
+      });
+      return times;
+    };
+    const few = await measure(FEW);
+    const many = await measure(MANY);
+    console.log(`ms at ${FEW}: ${JSON.stringify(few)}, at ${MANY}: ${JSON.stringify(many)}`);
+    for (const verb of ["submit", "get", "list"] as const)
+      expect(many[verb], verb).toBeLessThanOrEqual(few[verb] * 2 + 0.5);
   });
 });
