@@ -40,7 +40,7 @@ function nested(shape: number[], place: number[], cuts: boolean, at: (place: num
 }
 
 /** Any value on one line, as `print` shows it. */
-export function printed(value: Value | undefined): string {
+function printed(value: Value | undefined): string {
   if (value instanceof PyFloat) return repr(value);
   const shown = value === undefined || isOpaque(value) ? shownValue(value) : str(value);
   return typeof shown === "string" ? shown : "None";

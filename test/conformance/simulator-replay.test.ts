@@ -1,6 +1,7 @@
 /**
  * The simulator, held against every recording of a real ComfyUI 0.3.64: each request again, each frame again.
  */
+import { rmSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { startSimulator } from "../../gpu-agent/simulator/simulator.ts";
 import { ARGUED } from "../support/simulator/argued.ts";
@@ -17,7 +18,8 @@ type Row = { recording: string; requests: number; frames: number; argued: string
 const rows: Row[] = [];
 
 async function replayed(name: string): Promise<{ outcome: Outcome; comparison: Comparison }> {
-  const simulator = await startSimulator(likeRecorded(name));
+  const { options, folder } = likeRecorded(name);
+  const simulator = await startSimulator(options);
   const comparison = new Comparison();
   try {
     const before = BEFORE[name];
@@ -25,6 +27,7 @@ async function replayed(name: string): Promise<{ outcome: Outcome; comparison: C
     return { outcome: await replay(readRecording(name), simulator.url, comparison), comparison };
   } finally {
     await simulator.close();
+    rmSync(folder, { recursive: true });
   }
 }
 

@@ -81,24 +81,34 @@ function answerOf<T>(known: { value: T } | null): T {
 
 type Account = Awaited<ReturnType<typeof openAccount>>;
 
+async function submitted(account: Account, crash: Crash, world: World, key: string) {
+  const over = { idempotency: { key, fingerprint: "f" } };
+  const result = await crash.survive(() => account.submit([newJob()], over));
+  const job = result.ok ? result.value.records[0]?.job : undefined;
+  if (!job) throw new Error("a submit was refused");
+  world.accept(job);
+  return job;
+}
+
+async function claimed(
+  account: Account,
+  crash: Crash,
+  job: string,
+  attempt: number,
+  agent: string,
+): Promise<LeaseFields> {
+  const identity = { agent, name: agent, pool: POOL };
+  const id = jobIdSchema.parse(job);
+  const over = { attempt, agent: identity, claim_id: `claim-${attempt}-0123456789` };
+  const result = await crash.survive(() => account.claim(id, over));
+  if (!result.ok) throw new Error(`claim of attempt ${attempt}: ${result.refusal}`);
+  return { account: account.account, job: id, attempt, nonce: result.value.nonce };
+}
+
 /** A life that passes every await of the object: three jobs, one done, one cancelled, one retried and cleaned up. */
 async function life(account: Account, crash: Crash, world: World): Promise<void> {
-  const submit = async (key: string) => {
-    const over = { idempotency: { key, fingerprint: "f" } };
-    const result = await crash.survive(() => account.submit([newJob()], over));
-    const job = result.ok ? result.value.records[0]?.job : undefined;
-    if (!job) throw new Error("a submit was refused");
-    world.accept(job);
-    return job;
-  };
-  const claim = async (job: string, attempt: number, agent: string): Promise<LeaseFields> => {
-    const identity = { agent, name: agent, pool: POOL };
-    const id = jobIdSchema.parse(job);
-    const over = { attempt, agent: identity, claim_id: `claim-${attempt}-0123456789` };
-    const result = await crash.survive(() => account.claim(id, over));
-    if (!result.ok) throw new Error(`claim of attempt ${attempt}: ${result.refusal}`);
-    return { account: account.account, job: id, attempt, nonce: result.value.nonce };
-  };
+  const submit = (key: string) => submitted(account, crash, world, key);
+  const claim = (job: string, attempt: number, agent: string) => claimed(account, crash, job, attempt, agent);
   const pass = async (ms: number) => {
     vi.setSystemTime(Date.now() + ms);
     await crash.survive(() => world.alarmIfDue());

@@ -1,26 +1,8 @@
-/**
- * Owns the guarantees of a job's life against a real account object: claims, leases, rescue, cancel, deadlines, alarms.
- */
-import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
-import type { ManifestEntry } from "../../src/protocol/agent-api.ts";
-import type { LeaseFields } from "../../src/protocol/ids.ts";
-import {
-  bindings,
-  fileOf,
-  METRICS,
-  objectOf,
-  openAccount,
-  POOL,
-  renewal,
-  seenAs,
-  type TestAccount,
-  withRole,
-} from "./support/account.ts";
+import { METRICS, openAccount, renewal, seenAs } from "./support/account.ts";
+import { agentNamed, completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
 import { quiet } from "./support/steps.ts";
-
-const NOON = Date.UTC(2030, 0, 2, 12);
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["Date"], now: NOON });
@@ -31,32 +13,6 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
-/** Lets `ms` pass and fires the alarm if it was due by then. */
-async function pass(account: TestAccount, ms: number): Promise<void> {
-  vi.setSystemTime(Date.now() + ms);
-  const armed = await runInDurableObject(objectOf(account.account), (_, state) => state.storage.getAlarm());
-  if (armed !== null && armed <= Date.now()) await runDurableObjectAlarm(objectOf(account.account));
-}
-
-async function filesOf(account: TestAccount, lease: LeaseFields): Promise<ManifestEntry[]> {
-  const granted = await account.stub().grantUploads(lease);
-  if (!granted.ok) throw new Error(granted.refusal.refusal);
-  return [fileOf(granted.value.prefix)];
-}
-const completeOk = async (account: TestAccount, lease: LeaseFields) => {
-  const files = await filesOf(account, lease);
-  return account.stub().complete(lease, files, seenAs(files), METRICS);
-};
-const agent = (name: string) => ({ agent: { agent: name, name, pool: POOL } });
-const failure = (transient: boolean) =>
-  ({
-    code: "COMFYUI_EXECUTION",
-    message: "a node failed",
-    transient,
-    node_id: "3",
-    node_type: "KSampler",
-    metrics: METRICS,
-  }) as const;
 const status = (value: string) => ({ ok: true, value: { status: value } });
 const lost = { ok: false, refusal: { refusal: "lease_lost" } };
 
@@ -80,7 +36,7 @@ describe("a claim", () => {
       ok: true,
       value: { nonce: first.ok && first.value.nonce, lease_expires_in_ms: 19_000 },
     });
-    expect(await account.claim(job, { claim_id, ...agent("agent-b") })).toEqual({
+    expect(await account.claim(job, { claim_id, ...agentNamed("agent-b") })).toEqual({
       ok: false,
       refusal: "already_claimed",
     });
@@ -110,10 +66,13 @@ describe("a claim", () => {
     const job = await account.submitOne();
     const missing = [{ kind: "checkpoint", name: "x.safetensors" }];
     await account.stub().release(await account.lease(job), { reason: "cannot_run", missing });
-    expect(await account.claim(job, { attempt: 2, ...agent("agent-b") })).toEqual({ ok: false, refusal: "not_yet" });
+    expect(await account.claim(job, { attempt: 2, ...agentNamed("agent-b") })).toEqual({
+      ok: false,
+      refusal: "not_yet",
+    });
     await pass(account, 5_000);
     expect(await account.claim(job, { attempt: 2 })).toEqual({ ok: false, refusal: "not_for_you" });
-    expect((await account.claim(job, { attempt: 2, ...agent("agent-b") })).ok).toBe(true);
+    expect((await account.claim(job, { attempt: 2, ...agentNamed("agent-b") })).ok).toBe(true);
   });
 
   it("ahead leaves the job queued, outside the run deadline, until it says that it executes", async () => {
@@ -125,7 +84,7 @@ describe("a claim", () => {
     vi.setSystemTime(NOON + 30_000);
     await account.stub().renew(lease, renewal());
     expect(await account.get(job)).toMatchObject({ status: "running", started_at: NOON + 30_000 });
-    expect(await completeOk(account, lease)).toEqual(status("succeeded"));
+    expect(await completeWell(account, lease)).toEqual(status("succeeded"));
   });
 });
 
@@ -136,7 +95,7 @@ describe("a lease", () => {
     const old = await account.lease(job);
     const files = await filesOf(account, old);
     await pass(account, 20_000);
-    const present = await account.lease(job, { attempt: 2, ...agent("agent-b") });
+    const present = await account.lease(job, { attempt: 2, ...agentNamed("agent-b") });
     const before = await account.get(job);
     expect(await account.stub().renew(old, renewal({ progress: 0.9 }))).toMatchObject({ answer: "lost" });
     expect(await account.stub().grantUploads(old)).toEqual(lost);
@@ -146,7 +105,7 @@ describe("a lease", () => {
     expect(await account.stub().stopped(old, { how: "killed", gpu_idle_after_ms: null })).toEqual(lost);
     await account.stub().agentLost(old);
     expect(await account.get(job)).toEqual(before);
-    expect(await completeOk(account, present)).toEqual(status("succeeded"));
+    expect(await completeWell(account, present)).toEqual(status("succeeded"));
   });
 
   it("first lasts 20 s, and 60 s from each renewal", async () => {
@@ -180,7 +139,7 @@ describe("a lease", () => {
     const job = await account.submitOne();
     await account.lease(job);
     await pass(account, 20_000);
-    await account.lease(job, { attempt: 2, ...agent("agent-b") });
+    await account.lease(job, { attempt: 2, ...agentNamed("agent-b") });
     await pass(account, 20_000);
     expect(await account.get(job)).toMatchObject({ status: "failed", error: { code: "POISON" }, attempt: 2 });
   });
@@ -250,7 +209,7 @@ describe("a cancel", () => {
   it("after a complete changes nothing and says so (I27)", async () => {
     const account = await openAccount();
     const job = await account.submitOne();
-    await completeOk(account, await account.lease(job));
+    await completeWell(account, await account.lease(job));
     const before = await account.get(job);
     expect(await account.stub().cancelJob(account.auth, job)).toMatchObject({ value: { changed: false } });
     expect(await account.get(job)).toEqual(before);
@@ -278,133 +237,5 @@ describe("a cancel", () => {
       status("canceled"),
     );
     expect((await account.get(job)).receipt?.gpu_idle_after_cancel_ms).toBe(25);
-  });
-});
-
-describe("time", () => {
-  it("ends a job that runs longer than its timeout", async () => {
-    const account = await openAccount();
-    const job = await account.submitOne({ run_timeout_ms: 30_000 });
-    const lease = await account.lease(job);
-    await account.stub().renew(lease, renewal());
-    await pass(account, 20_000);
-    await account.stub().renew(lease, renewal());
-    await pass(account, 10_000);
-    expect(await account.get(job)).toMatchObject({ status: "failed", error: { code: "JOB_TIMEOUT", type: "timeout" } });
-    expect(await account.stub().renew(lease, renewal())).toMatchObject({ answer: "lost" });
-  });
-
-  it("expires a job that nobody took", async () => {
-    const account = await openAccount();
-    const job = await account.submitOne({ queue_timeout_ms: 120_000 });
-    for (let i = 0; i < 12; i++) await pass(account, 10_000);
-    expect(await account.get(job)).toMatchObject({ status: "expired", error: { code: "QUEUE_TIMEOUT" } });
-  });
-
-  it("rings a job unheard of again after a minute, then after two, each within a fifth (F42)", async () => {
-    const account = await openAccount();
-    const rung: number[] = [];
-    watchSteps((name, phase) => {
-      if (name === "hints.doorbell" && phase === "before") rung.push(Date.now() - NOON);
-    });
-    await account.submitOne();
-    for (let i = 0; i < 60; i++) {
-      await pass(account, 4_000);
-      await quiet(2);
-    }
-    expect(rung).toHaveLength(3);
-    expect(rung[0]).toBe(0);
-    expect(rung[1]).toBeGreaterThanOrEqual(48_000);
-    expect(rung[1]).toBeLessThanOrEqual(76_000);
-    expect((rung[2] ?? 0) - (rung[1] ?? 0)).toBeGreaterThanOrEqual(96_000);
-  });
-
-  it("accepts a job although the queue refuses its doorbell, and rings again (F46)", async () => {
-    const account = await openAccount();
-    let refused = 0;
-    watchSteps((name, phase) => {
-      if (name !== "hints.doorbell" || phase !== "before" || refused++ > 0) return;
-      throw new Error("queue is down");
-    });
-    const job = await account.submitOne();
-    await pass(account, 80_000);
-    await quiet();
-    expect(refused).toBe(2);
-    expect((await account.claim(job)).ok).toBe(true);
-  });
-
-  it("gives up a job whose doorbells of one attempt died five times", async () => {
-    const account = await openAccount();
-    const job = await account.submitOne();
-    for (let i = 0; i < 4; i++) await account.stub().doorbellDied(job, 1);
-    await account.stub().doorbellDied(job, 2);
-    expect((await account.get(job)).status).toBe("queued");
-    await account.stub().doorbellDied(job, 1);
-    expect(await account.get(job)).toMatchObject({ status: "failed", error: { code: "UNDELIVERABLE" } });
-  });
-
-  it("deletes the objects of a refused attempt after an hour, and never a committed one (I32)", async () => {
-    const account = await openAccount();
-    const job = await account.submitOne();
-    const first = await account.lease(job);
-    const [refused] = await filesOf(account, first);
-    await account.stub().fail(first, failure(true));
-    await pass(account, 6_000);
-    const second = await account.lease(job, { attempt: 2 });
-    const [committed] = await filesOf(account, second);
-    for (const file of [refused, committed]) await bindings.ARTIFACTS.put(file?.key ?? "", "bytes");
-    await completeOk(account, second);
-    await pass(account, 3_590_000);
-    expect(await bindings.ARTIFACTS.head(refused?.key ?? "")).not.toBeNull();
-    await pass(account, 10_000);
-    expect(await bindings.ARTIFACTS.head(refused?.key ?? "")).toBeNull();
-    expect(await bindings.ARTIFACTS.head(committed?.key ?? "")).not.toBeNull();
-  });
-
-  it("repeats the end of a job to its viewers until it was taken (I41)", async () => {
-    const account = await openAccount();
-    const published: string[] = [];
-    watchSteps((name, phase) => {
-      if (name !== "hints.publish") return;
-      if (phase === "after") published.push("taken");
-      if (phase === "before" && published.length === 0) throw new Error("nobody home");
-    });
-    const job = await account.submitOne();
-    await account.stub().cancelJob(account.auth, job);
-    await quiet();
-    expect(published).toEqual([]);
-    published.push("repeated");
-    await pass(account, 30_000);
-    await quiet();
-    expect(published).toEqual(["repeated", "taken"]);
-    const left = await runInDurableObject(objectOf(account.account), (_, s) =>
-      s.storage.sql.exec("SELECT * FROM live").toArray(),
-    );
-    expect(left).toEqual([]);
-  });
-});
-
-describe("the alarm", () => {
-  it("that is missing is set again by any request (I9)", async () => {
-    const account = await openAccount();
-    await account.submitOne();
-    await runInDurableObject(objectOf(account.account), (_, state) => state.storage.deleteAlarm());
-    const { evictDurableObject } = await import("cloudflare:test");
-    await evictDurableObject(objectOf(account.account));
-    await account.stub().listKeys();
-    const armed = await runInDurableObject(objectOf(account.account), (_, state) => state.storage.getAlarm());
-    expect(armed).not.toBeNull();
-  });
-
-  it("passes by a row it cannot handle, and handles the others", async () => {
-    const account = await openAccount();
-    await withRole(account.account, "internal", { max_running: 10 }, async () => {
-      const jobs = [await account.submitOne(), await account.submitOne({ queue_timeout_ms: 30_000 })];
-      await runInDurableObject(objectOf(account.account), (_, state) => {
-        state.storage.sql.exec("UPDATE live SET memo = '{', due = 1 WHERE job = ?", jobs[0]);
-      });
-      await pass(account, 30_000);
-      expect(await account.get(jobs[1] ?? ("j_" as never))).toMatchObject({ status: "expired" });
-    });
   });
 });

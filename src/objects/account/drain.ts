@@ -11,6 +11,7 @@ import { settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { step } from "./step.ts";
 import { sweep } from "./sweep.ts";
+import { tidy } from "./tidy.ts";
 
 const DRAIN_MS = 2_000;
 const BATCH = 50;
@@ -30,6 +31,7 @@ export async function runAlarm(ctx: AccountContext): Promise<void> {
   if (!tables) return;
   try {
     const effects = sweep(ctx, tables, now);
+    tidy(ctx, tables, now);
     const entries = ctx.database.transact(() => takeDue(tables, now));
     effects.due = earliest(tables.live.nextDue(), tables.outbox.nextDue());
     settle(ctx, effects);

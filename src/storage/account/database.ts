@@ -26,6 +26,7 @@ export type AccountTables = {
 };
 
 export type AccountDatabase = {
+  sizeBytes(): number;
   /** The tables, or null where nothing was ever written. */
   toRead(): AccountTables | null;
   /** The tables, made now if need be. */
@@ -54,6 +55,7 @@ export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
     return tables;
   };
   return {
+    sizeBytes: () => storage.sql.databaseSize,
     toRead: () => tables ?? (versionOf(storage.sql) === null ? null : open()),
     toWrite: () => tables ?? open(),
     transact: (work) => {

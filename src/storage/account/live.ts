@@ -36,7 +36,13 @@ export type LiveTable = {
 
 export function liveTable(db: AccountDb): LiveTable {
   const tally = tallyOf(totalsOf(db));
-  return { ...rowsOf(db, tally), ...queuesOf(db, tally), totals: tally.totals, forgetTotals: tally.forget };
+  return {
+    ...rowsOf(db, tally),
+    ...turnsOf(db, tally),
+    ...clockOf(db),
+    totals: tally.totals,
+    forgetTotals: tally.forget,
+  };
 }
 
 function rowsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "get" | "insert" | "replace" | "remove"> {
@@ -96,10 +102,7 @@ function totalsOf(db: AccountDb): () => Totals {
   return () => totals.get() ?? { active: 0, leased: 0, places: 0, running: 0, raised: 0 };
 }
 
-function queuesOf(
-  db: AccountDb,
-  tally: Tally,
-): Pick<LiveTable, "countBefore" | "held" | "due" | "postpone" | "nextDue"> {
+function turnsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "countBefore" | "held"> {
   const isHeld = and(
     eq(live.status, "queued"),
     isNull(live.ring_at),
@@ -125,6 +128,16 @@ function queuesOf(
     .where(and(eq(live.status, "queued"), earlier))
     .limit(sql.placeholder("at_most"));
   const before = db.select({ n: sql<number>`count(*)` }).from(some.as("some")).prepare();
+  return {
+    countBefore: (job, atMost) => before.get({ job: job.job, priority: job.priority, at_most: atMost })?.n ?? 0,
+    held: (now, limit) => {
+      const inOrder = tally.totals().raised > 0 ? heldByPriority : heldByAge;
+      return inOrder.all({ now, at_most: limit }).map(liveJobOf);
+    },
+  };
+}
+
+function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue"> {
   const due = db
     .select({ job: live.job })
     .from(live)
@@ -142,11 +155,6 @@ function queuesOf(
     .from(live)
     .prepare();
   return {
-    countBefore: (job, atMost) => before.get({ job: job.job, priority: job.priority, at_most: atMost })?.n ?? 0,
-    held: (now, limit) => {
-      const inOrder = tally.totals().raised > 0 ? heldByPriority : heldByAge;
-      return inOrder.all({ now, at_most: limit }).map(liveJobOf);
-    },
     due: (now, limit) => due.all({ now, at_most: limit }).map((row) => jobIdSchema.parse(row.job)),
     postpone: (job, until) => postpone.run({ job, until }),
     nextDue: () => nextDue.get()?.due ?? null,

@@ -2,15 +2,17 @@
  * Owns the workflow texts, verbatim, once per SHA-256.
  * Invariant: a text is never changed; the same text costs one row however often it is submitted.
  */
-import { eq } from "drizzle-orm";
+import { eq, min, notInArray } from "drizzle-orm";
 import type { AccountDb } from "./database.ts";
-import { payloads } from "./schema.ts";
+import { jobs, live, payloads } from "./schema.ts";
 import { slot, slots } from "./slots.ts";
 
 export type PayloadTable = {
   get(sha256: string): string | null;
   /** No row is written when the text is known. Throws when the hash is known with another text. */
   keep(sha256: string, text: string): void;
+  /** Deletes at most `limit` texts of ended jobs that no live job shares, the oldest first; returns how many. */
+  forgetOldest(limit: number): number;
 };
 
 export function payloadTable(db: AccountDb): PayloadTable {
@@ -20,6 +22,11 @@ export function payloadTable(db: AccountDb): PayloadTable {
     .where(eq(payloads.sha256, slot("sha256")))
     .prepare();
   const keep = db.insert(payloads).values(slots(payloads)).prepare();
+  const forget = db
+    .delete(payloads)
+    .where(eq(payloads.sha256, slot("sha256")))
+    .prepare();
+  const needed = db.select({ payload: jobs.payload }).from(jobs).innerJoin(live, eq(live.job, jobs.job));
   const textOf = (sha256: string) => get.get({ sha256 })?.text ?? null;
   return {
     get: textOf,
@@ -27,6 +34,19 @@ export function payloadTable(db: AccountDb): PayloadTable {
       const known = textOf(sha256);
       if (known === null) keep.run({ sha256, text });
       else if (known !== text) throw new Error("a workflow hash stands for two texts");
+    },
+    forgetOldest: (limit) => {
+      const oldest = db
+        .select({ sha256: payloads.sha256 })
+        .from(payloads)
+        .innerJoin(jobs, eq(jobs.payload, payloads.sha256))
+        .where(notInArray(payloads.sha256, needed))
+        .groupBy(payloads.sha256)
+        .orderBy(min(jobs.job))
+        .limit(limit)
+        .all();
+      for (const { sha256 } of oldest) forget.run({ sha256 });
+      return oldest.length;
     },
   };
 }

@@ -7,14 +7,14 @@ import { join } from "node:path";
 import type { SimulatorOptions } from "../../../gpu-agent/simulator/options.ts";
 import { encodePng } from "../../../gpu-agent/simulator/png.ts";
 
-export function likeRecorded(recording: string): Partial<SimulatorOptions> {
+export function likeRecorded(recording: string): { options: Partial<SimulatorOptions>; folder: string } {
   const base = mkdtempSync(join(tmpdir(), "simulator-replay-"));
   const inputDir = join(base, "input");
   mkdirSync(join(inputDir, "set/a"), { recursive: true });
   const png = encodePng({ width: 8, height: 8, channels: 3, data: new Uint8Array(192) });
   const present = recording.startsWith("10") ? ["example.png", "pic.png", "set/a/pic.png"] : ["example.png"];
   for (const name of present) writeFileSync(join(inputDir, name), png);
-  return {
+  const options: Partial<SimulatorOptions> = {
     gpuName: "cpu",
     inputDir,
     outputDir: join(base, "output"),
@@ -27,4 +27,5 @@ export function likeRecorded(recording: string): Partial<SimulatorOptions> {
     stepMs: 40,
     nodeMs: { ImageBlur: 80 },
   };
+  return { options, folder: base };
 }

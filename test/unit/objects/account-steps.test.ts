@@ -6,8 +6,7 @@ import { describe, expect, it } from "vitest";
 
 const FOLDER = new URL("../../../src/objects/account/", import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith(".ts"));
-const textOf = (name: string) =>
-  readFileSync(new URL(name, FOLDER), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+const textOf = (name: string) => readFileSync(new URL(name, FOLDER), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
 
 /** Functions and methods of the account object that are async, or are handed in as such: awaiting them leads to a step. */
 const own = new Set(

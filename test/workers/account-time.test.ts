@@ -1,0 +1,170 @@
+/**
+ * Owns the guarantees of deadlines, doorbells, alarms and clearing up against a real account object.
+ */
+import { runInDurableObject } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { watchSteps } from "../../src/objects/account/step.ts";
+import { openDatabase } from "../../src/storage/account/database.ts";
+import { bindings, newJob, objectOf, openAccount, renewal, withRole } from "./support/account.ts";
+import { completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
+import { quiet } from "./support/steps.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["Date"], now: NOON });
+});
+afterEach(async () => {
+  await quiet();
+  watchSteps(null);
+  vi.useRealTimers();
+});
+
+describe("time", () => {
+  it("ends a job that runs longer than its timeout", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne({ run_timeout_ms: 30_000 });
+    const lease = await account.lease(job);
+    await account.stub().renew(lease, renewal());
+    await pass(account, 20_000);
+    await account.stub().renew(lease, renewal());
+    await pass(account, 10_000);
+    expect(await account.get(job)).toMatchObject({ status: "failed", error: { code: "JOB_TIMEOUT", type: "timeout" } });
+    expect(await account.stub().renew(lease, renewal())).toMatchObject({ answer: "lost" });
+  });
+
+  it("expires a job that nobody took", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne({ queue_timeout_ms: 120_000 });
+    for (let i = 0; i < 12; i++) await pass(account, 10_000);
+    expect(await account.get(job)).toMatchObject({ status: "expired", error: { code: "QUEUE_TIMEOUT" } });
+  });
+
+  it("rings a job unheard of again after a minute, then after two, each within a fifth (F42)", async () => {
+    const account = await openAccount();
+    const rung: number[] = [];
+    watchSteps((name, phase) => {
+      if (name === "hints.doorbell" && phase === "before") rung.push(Date.now() - NOON);
+    });
+    await account.submitOne();
+    for (let i = 0; i < 60; i++) {
+      await pass(account, 4_000);
+      await quiet(2);
+    }
+    expect(rung).toHaveLength(3);
+    expect(rung[0]).toBe(0);
+    expect(rung[1]).toBeGreaterThanOrEqual(48_000);
+    expect(rung[1]).toBeLessThanOrEqual(76_000);
+    expect((rung[2] ?? 0) - (rung[1] ?? 0)).toBeGreaterThanOrEqual(96_000);
+  });
+
+  it("accepts a job although the queue refuses its doorbell, and rings again (F46)", async () => {
+    const account = await openAccount();
+    let refused = 0;
+    watchSteps((name, phase) => {
+      if (name !== "hints.doorbell" || phase !== "before" || refused++ > 0) return;
+      throw new Error("queue is down");
+    });
+    const job = await account.submitOne();
+    await pass(account, 80_000);
+    await quiet();
+    expect(refused).toBe(2);
+    expect((await account.claim(job)).ok).toBe(true);
+  });
+
+  it("gives up a job whose doorbells of one attempt died five times", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    for (let i = 0; i < 4; i++) await account.stub().doorbellDied(job, 1);
+    await account.stub().doorbellDied(job, 2);
+    expect((await account.get(job)).status).toBe("queued");
+    await account.stub().doorbellDied(job, 1);
+    expect(await account.get(job)).toMatchObject({ status: "failed", error: { code: "UNDELIVERABLE" } });
+  });
+
+  it("deletes the objects of a refused attempt after an hour, and never a committed one (I32)", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    const first = await account.lease(job);
+    const [refused] = await filesOf(account, first);
+    await account.stub().fail(first, failure(true));
+    await pass(account, 6_000);
+    const second = await account.lease(job, { attempt: 2 });
+    const [committed] = await filesOf(account, second);
+    for (const file of [refused, committed]) await bindings.ARTIFACTS.put(file?.key ?? "", "bytes");
+    await completeWell(account, second);
+    await pass(account, 3_590_000);
+    expect(await bindings.ARTIFACTS.head(refused?.key ?? "")).not.toBeNull();
+    await pass(account, 10_000);
+    expect(await bindings.ARTIFACTS.head(refused?.key ?? "")).toBeNull();
+    expect(await bindings.ARTIFACTS.head(committed?.key ?? "")).not.toBeNull();
+  });
+
+  it("repeats the end of a job to its viewers until it was taken (I41)", async () => {
+    const account = await openAccount();
+    const published: string[] = [];
+    watchSteps((name, phase) => {
+      if (name !== "hints.publish") return;
+      if (phase === "after") published.push("taken");
+      if (phase === "before" && published.length === 0) throw new Error("nobody home");
+    });
+    const job = await account.submitOne();
+    await account.stub().cancelJob(account.auth, job);
+    await quiet();
+    expect(published).toEqual([]);
+    published.push("repeated");
+    await pass(account, 30_000);
+    await quiet();
+    expect(published).toEqual(["repeated", "taken"]);
+    const left = await runInDurableObject(objectOf(account.account), (_, s) =>
+      s.storage.sql.exec("SELECT * FROM live").toArray(),
+    );
+    expect(left).toEqual([]);
+  });
+});
+
+describe("the alarm", () => {
+  it("that is missing is set again by any request (I9)", async () => {
+    const account = await openAccount();
+    await account.submitOne();
+    await runInDurableObject(objectOf(account.account), (_, state) => state.storage.deleteAlarm());
+    const { evictDurableObject } = await import("cloudflare:test");
+    await evictDurableObject(objectOf(account.account));
+    await account.stub().listKeys();
+    const armed = await runInDurableObject(objectOf(account.account), (_, state) => state.storage.getAlarm());
+    expect(armed).not.toBeNull();
+  });
+
+  it("passes by a row it cannot handle, and handles the others", async () => {
+    const account = await openAccount();
+    await withRole(account.account, "internal", { max_running: 10 }, async () => {
+      const jobs = [await account.submitOne(), await account.submitOne({ queue_timeout_ms: 30_000 })];
+      await runInDurableObject(objectOf(account.account), (_, state) => {
+        state.storage.sql.exec("UPDATE live SET memo = '{', due = 1 WHERE job = ?", jobs[0]);
+      });
+      await pass(account, 30_000);
+      expect(await account.get(jobs[1] ?? ("j_" as never))).toMatchObject({ status: "expired" });
+    });
+  });
+});
+
+describe("what is no longer needed", () => {
+  it("is thrown away: keys past their day with the next alarm, texts of ended jobs when asked to, never a live one's", async () => {
+    const account = await openAccount();
+    const over = { idempotency: { key: "k", fingerprint: "f" } };
+    await account.submit([newJob({ workflow_text: "{}" })], over);
+    const ended = await account.submitOne({ workflow_text: '{"ended":1}' });
+    await account.stub().cancelJob(account.auth, ended);
+    await quiet();
+    const left = (table: string) =>
+      runInDurableObject(objectOf(account.account), (_, s) => s.storage.sql.exec(`SELECT * FROM ${table}`).toArray());
+    expect(await left("idempotency")).toHaveLength(1);
+    await runInDurableObject(objectOf(account.account), (_, state) => {
+      expect(openDatabase(state.storage).toWrite().payloads.forgetOldest(10)).toBe(1);
+    });
+    expect((await left("payloads")).map((p) => p.text)).toEqual(["{}"]);
+    // An idle account is not woken for it: the next alarm that runs anyway does it.
+    await pass(account, 86_400_000);
+    await account.submitOne();
+    await pass(account, 60_000);
+    expect(await left("idempotency")).toEqual([]);
+  });
+});
