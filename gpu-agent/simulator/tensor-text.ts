@@ -2,8 +2,8 @@
  * Owns how values look in an error report: as Python prints them.
  * Invariant: long tensors are cut in the middle of each dimension, so that a report stays small.
  */
-import { repr, str } from "./coercion.ts";
-import { type Dumpable, isMap, PyFloat } from "./python-json.ts";
+import { str } from "./coercion.ts";
+import { type Dumpable, isMap } from "./python-json.ts";
 import { type ImageBatch, isOpaque, type MaskBatch, type Value } from "./values.ts";
 
 const EDGE = 3;
@@ -37,11 +37,4 @@ function nested(shape: number[], place: number[], cuts: boolean, at: (place: num
   const deeper = shape.length - depth - 1;
   const glue = deeper === 0 ? ", " : `,${"\n".repeat(deeper)}${" ".repeat("tensor(".length + depth + 1)}`;
   return `[${parts.join(glue)}]`;
-}
-
-/** Any value on one line, as `print` shows it. */
-function printed(value: Value | undefined): string {
-  if (value instanceof PyFloat) return repr(value);
-  const shown = value === undefined || isOpaque(value) ? shownValue(value) : str(value);
-  return typeof shown === "string" ? shown : "None";
 }
