@@ -66,6 +66,8 @@ const macSecret = z
 const settingsSchema = z
   .object({
     ENVIRONMENT: z.enum(["dev", "staging", "prod"]),
+    /** `info` writes a line per request; `warn` only what somebody may have to act on. */
+    LOG_LEVEL: z.enum(["info", "warn"]),
     API_VERSION: z.string().regex(/^\d+\.\d+\.\d+$/),
     AUTH_ENABLED: flag,
     JOBS_ENABLED: flag,

@@ -21,12 +21,14 @@ export function logLine(level: LogLevel, event: string, fields: LogFields): void
   console.log(JSON.stringify(line));
 }
 
-/** The cause of an exception for a log line: name, message and the first stack frames, cut to 500 characters. */
+/** The cause of an exception for a log line: name, first line of the message (a database names its parameters on the
+ * next), the first stack frames; cut to 500 characters. */
 export function causeOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error).slice(0, MAX_VALUE);
   const frames = (error.stack ?? "")
     .split("\n")
     .slice(1, 4)
     .map((line) => line.trim());
-  return `${error.name}: ${error.message} ${frames.join(" ")}`.slice(0, MAX_VALUE);
+  const [message] = error.message.split("\n");
+  return `${error.name}: ${message} ${frames.join(" ")}`.slice(0, MAX_VALUE);
 }

@@ -41,7 +41,7 @@ export const requestFrame: MiddlewareHandler<AppEnv> = async (c, next) => {
 
   await next();
   if (c.res.status !== 101 && !c.res.headers.has("X-Request-ID")) c.res = withHeaders(c.res, headers);
-  logRequest(c, Date.now() - startedMs);
+  if (settings.LOG_LEVEL === "info") logRequest(c, Date.now() - startedMs);
 };
 
 /** A response built outside Hono's helpers (assets, the object's own answers): its own headers win. */

@@ -9,6 +9,7 @@ import { type IdempotencyTable, idempotencyTable } from "./idempotency.ts";
 import { type JobTable, jobTable } from "./jobs.ts";
 import { type KeyTable, keyTable } from "./keys.ts";
 import { type LiveTable, liveTable } from "./live.ts";
+import { newMemory } from "./memory.ts";
 import { type OutboxTable, outboxTable } from "./outbox.ts";
 import { type PayloadTable, payloadTable } from "./payloads.ts";
 import { type ProfileTable, profileTable } from "./profile.ts";
@@ -40,15 +41,16 @@ export type AccountDatabase = {
 
 export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
   let tables: AccountTables | null = null;
+  const memory = newMemory();
   const open = (): AccountTables => {
     migrate(storage, ACCOUNT_MIGRATIONS);
     const db = drizzle(storage);
     tables = {
-      profile: profileTable(db),
-      keys: keyTable(db),
-      jobs: jobTable(db),
-      live: liveTable(db),
-      payloads: payloadTable(db),
+      profile: profileTable(db, memory),
+      keys: keyTable(db, memory),
+      jobs: jobTable(db, memory),
+      live: liveTable(db, memory),
+      payloads: payloadTable(db, memory),
       idempotency: idempotencyTable(db),
       outbox: outboxTable(db),
     };
@@ -62,8 +64,7 @@ export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
       try {
         return storage.transactionSync(work);
       } catch (error) {
-        tables?.live.forgetTotals();
-        tables?.jobs.forgetTotal();
+        memory.forget();
         throw error;
       }
     },

@@ -9,6 +9,7 @@ import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
 import type { JobState } from "../../protocol/states.ts";
 import type { AccountDb } from "./database.ts";
 import { liveJobOf } from "./live.ts";
+import type { AccountMemory } from "./memory.ts";
 import { jobs, live } from "./schema.ts";
 import { fromOwnRow, slot, slots } from "./slots.ts";
 
@@ -31,34 +32,36 @@ export type JobTable = {
   end(job: StoredJob): void;
   payloadOf(job: JobId): string | null;
   /** The newest job's id and the submit bucket after it; null where there is no job. */
-  newest(): { job: JobId; tat: number } | null;
+  newest(): Newest | null;
   /** Jobs since `fromId` that are live or have ever started, counting to at most `atMost`. */
   countCharged(fromId: string, atMost: number): number;
   list(filter: JobFilter, page: JobPage): StoredPair[];
   /** Counts to at most `atMost`. */
   count(filter: JobFilter, atMost: number): number;
-  /** What was counted may have been rolled back. */
-  forgetTotal(): void;
   /** By UTC day of submission, oldest first. */
   byDay(fromId: string): DayTotals[];
 };
 
-export function jobTable(db: AccountDb): JobTable {
+export function jobTable(db: AccountDb, memory: AccountMemory): JobTable {
   // All jobs, for lists without a filter: counted at first use, moved with each insert.
   const total: Total = { known: null };
-  return {
-    ...rowsOf(db, total),
-    ...admissionOf(db),
-    ...listingOf(db, total),
-    forgetTotal: () => {
-      total.known = null;
-    },
-  };
+  memory.onForget(() => {
+    total.known = null;
+  });
+  const newest = cellOfNewest(memory);
+  return { ...rowsOf(db, total, newest), ...admissionOf(db, newest), ...listingOf(db, total) };
 }
 
 type Total = { known: number | null };
+type Newest = { job: JobId; tat: number };
+type NewestCell = ReturnType<typeof cellOfNewest>;
+const cellOfNewest = (memory: AccountMemory) => memory.cell<Newest | null>();
 
-function rowsOf(db: AccountDb, total: Total): Pick<JobTable, "get" | "insert" | "end" | "payloadOf"> {
+function rowsOf(
+  db: AccountDb,
+  total: Total,
+  newest: NewestCell,
+): Pick<JobTable, "get" | "insert" | "end" | "payloadOf"> {
   const isJob = eq(jobs.job, slot("job"));
   const get = db.select().from(jobs).where(isJob).prepare();
   const insert = db.insert(jobs).values(slots(jobs)).prepare();
@@ -77,6 +80,8 @@ function rowsOf(db: AccountDb, total: Total): Pick<JobTable, "get" | "insert" | 
     },
     insert: (job, payloadHash) => {
       insert.run({ ...rowOf(job), payload: payloadHash });
+      // Ids of one account only grow: what is inserted is the newest.
+      newest.set({ job: job.job, tat: job.tat });
       if (total.known !== null) total.known++;
     },
     end: (job) => {
@@ -86,7 +91,7 @@ function rowsOf(db: AccountDb, total: Total): Pick<JobTable, "get" | "insert" | 
   };
 }
 
-function admissionOf(db: AccountDb): Pick<JobTable, "newest" | "countCharged"> {
+function admissionOf(db: AccountDb, cell: NewestCell): Pick<JobTable, "newest" | "countCharged"> {
   const fromId = sql`${jobs.job} >= ${slot("from_id")}`;
   const newest = db.select({ job: jobs.job, tat: jobs.tat }).from(jobs).orderBy(desc(jobs.job)).limit(1).prepare();
   const charged = db
@@ -96,10 +101,11 @@ function admissionOf(db: AccountDb): Pick<JobTable, "newest" | "countCharged"> {
     .limit(sql.placeholder("at_most"));
   const chargedCount = db.select({ n: sql<number>`count(*)` }).from(charged.as("charged")).prepare();
   return {
-    newest: () => {
-      const row = newest.get();
-      return row ? { job: jobIdSchema.parse(row.job), tat: row.tat } : null;
-    },
+    newest: () =>
+      cell.get(() => {
+        const row = newest.get();
+        return row ? { job: jobIdSchema.parse(row.job), tat: row.tat } : null;
+      }),
     countCharged: (from_id, atMost) => chargedCount.get({ from_id, at_most: atMost })?.n ?? 0,
   };
 }

@@ -5,8 +5,11 @@
 import { and, desc, eq, isNull } from "drizzle-orm";
 import { KEY_KINDS, type KeyId, type KeyKind, keyIdSchema } from "../../protocol/ids.ts";
 import type { AccountDb } from "./database.ts";
+import type { AccountMemory } from "./memory.ts";
 import { keys } from "./schema.ts";
 import { slot, slots } from "./slots.ts";
+
+const KNOWN_KEYS = 100;
 
 export type StoredKey = {
   readonly keyid: KeyId;
@@ -30,7 +33,8 @@ export type KeyTable = {
   used(keyid: KeyId, now: number): void;
 };
 
-export function keyTable(db: AccountDb): KeyTable {
+export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
+  const known = memory.keyed<StoredKey | null>(KNOWN_KEYS);
   const get = db
     .select()
     .from(keys)
@@ -49,14 +53,24 @@ export function keyTable(db: AccountDb): KeyTable {
     .where(eq(keys.keyid, slot("keyid")))
     .prepare();
   return {
-    get: (keyid) => {
-      const row = get.get({ keyid });
-      return row ? keyOf(row) : null;
+    get: (keyid) =>
+      known.get(keyid, () => {
+        const row = get.get({ keyid });
+        return row ? keyOf(row) : null;
+      }),
+    insert: (key) => {
+      known.forget(key.keyid);
+      return insert.all({ ...key }).length === 1;
     },
-    insert: (key) => insert.all({ ...key }).length === 1,
     all: () => all.all().map(keyOf),
-    revoke: (keyid, now) => revoke.run({ keyid, now }),
-    used: (keyid, now) => used.run({ keyid, now }),
+    revoke: (keyid, now) => {
+      known.forget(keyid);
+      revoke.run({ keyid, now });
+    },
+    used: (keyid, now) => {
+      known.forget(keyid);
+      used.run({ keyid, now });
+    },
   };
 }
 

@@ -8,6 +8,7 @@ import { dueOf, type LiveJob, type LiveMemo } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema, poolNameSchema } from "../../protocol/ids.ts";
 import type { ProgressDetail } from "../../protocol/progress.ts";
 import type { AccountDb } from "./database.ts";
+import type { AccountMemory } from "./memory.ts";
 import { live } from "./schema.ts";
 import { fromOwnRow, slot, slots } from "./slots.ts";
 import { type Counted, type Tally, type Totals, tallyOf } from "./tally.ts";
@@ -21,8 +22,6 @@ export type LiveTable = {
   replace(was: LiveJob, now: LiveJob): void;
   remove(job: LiveJob): void;
   totals(): Readonly<Totals>;
-  /** What was summed up may have been rolled back. */
-  forgetTotals(): void;
   /** Queued jobs dispatched before `job`, counting to at most `atMost`. */
   countBefore(job: LiveJob, atMost: number): number;
   /** Queued jobs neither rung, leased nor in backoff, those first that are dispatched first. */
@@ -34,14 +33,14 @@ export type LiveTable = {
   nextDue(): number | null;
 };
 
-export function liveTable(db: AccountDb): LiveTable {
+export function liveTable(db: AccountDb, memory: AccountMemory): LiveTable {
   const tally = tallyOf(totalsOf(db));
+  memory.onForget(tally.forget);
   return {
     ...rowsOf(db, tally),
     ...turnsOf(db, tally),
     ...clockOf(db),
     totals: tally.totals,
-    forgetTotals: tally.forget,
   };
 }
 

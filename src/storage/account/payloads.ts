@@ -4,8 +4,12 @@
  */
 import { eq, min, notInArray } from "drizzle-orm";
 import type { AccountDb } from "./database.ts";
+import type { AccountMemory } from "./memory.ts";
 import { jobs, live, payloads } from "./schema.ts";
 import { slot, slots } from "./slots.ts";
+
+/** At most 16 MB: a text has at most 1,000,000 bytes. */
+const KEPT_TEXTS = 16;
 
 export type PayloadTable = {
   get(sha256: string): string | null;
@@ -15,7 +19,9 @@ export type PayloadTable = {
   forgetOldest(limit: number): number;
 };
 
-export function payloadTable(db: AccountDb): PayloadTable {
+export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable {
+  // Texts kept by this start: the same workflow is often submitted again and again.
+  const kept = memory.keyed<string>(KEPT_TEXTS);
   const get = db
     .select({ text: payloads.text })
     .from(payloads)
@@ -31,9 +37,12 @@ export function payloadTable(db: AccountDb): PayloadTable {
   return {
     get: textOf,
     keep: (sha256, text) => {
-      const known = textOf(sha256);
-      if (known === null) keep.run({ sha256, text });
-      else if (known !== text) throw new Error("a workflow hash stands for two texts");
+      const known = kept.get(sha256, () => {
+        const stored = textOf(sha256);
+        if (stored === null) keep.run({ sha256, text });
+        return stored ?? text;
+      });
+      if (known !== text) throw new Error("a workflow hash stands for two texts");
     },
     forgetOldest: (limit) => {
       const oldest = db
@@ -45,7 +54,10 @@ export function payloadTable(db: AccountDb): PayloadTable {
         .orderBy(min(jobs.job))
         .limit(limit)
         .all();
-      for (const { sha256 } of oldest) forget.run({ sha256 });
+      for (const { sha256 } of oldest) {
+        kept.forget(sha256);
+        forget.run({ sha256 });
+      }
       return oldest.length;
     },
   };

@@ -4,6 +4,7 @@
  */
 import { and, eq } from "drizzle-orm";
 import type { AccountDb } from "./database.ts";
+import type { AccountMemory } from "./memory.ts";
 import { account } from "./schema.ts";
 import { slot, slots } from "./slots.ts";
 
@@ -24,7 +25,8 @@ export type ProfileTable = {
   takeBootstrap(): boolean;
 };
 
-export function profileTable(db: AccountDb): ProfileTable {
+export function profileTable(db: AccountDb, memory: AccountMemory): ProfileTable {
+  const known = memory.cell<StoredProfile | null>();
   const get = db.select().from(account).prepare();
   const all = slots(account);
   const put = db
@@ -42,8 +44,11 @@ export function profileTable(db: AccountDb): ProfileTable {
     .returning({ one: account.one })
     .prepare();
   return {
-    get: () => get.get() ?? null,
-    put: (profile) => put.run({ one: 1, bootstrapped: 0, ...profile }),
+    get: () => known.get(() => get.get() ?? null),
+    put: (profile) => {
+      known.forget();
+      put.run({ one: 1, bootstrapped: 0, ...profile });
+    },
     takeBootstrap: () => bootstrap.all({ one: 1 }).length === 1,
   };
 }
