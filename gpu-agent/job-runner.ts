@@ -74,6 +74,8 @@ export class JobRunner {
   #reason: StopReason | null = null;
   #dir: Promise<string> | null = null;
   #promptId: string | null = null;
+  /** Reported: what the control plane still says of this lease is news no more. */
+  #over = false;
 
   constructor(parts: RunnerParts, session: ComfySession, grant: Grant, hooks: RunnerHooks) {
     this.grant = grant;
@@ -101,6 +103,7 @@ export class JobRunner {
 
   /** The first reason stays, except that a lost lease silences whatever was going on. */
   stop(reason: StopReason): void {
+    if (this.#over) return;
     if (MUTE.includes(reason)) {
       this.#reason = reason;
       this.#voice.abort();
@@ -117,6 +120,7 @@ export class JobRunner {
     } catch (error) {
       outcome = await this.#exception(error);
     }
+    this.#over = true;
     this.#hooks.gpuFree();
     this.#lease.drop();
     if (this.#voice.signal.aborted) this.#link.abandon();
