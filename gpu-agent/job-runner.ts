@@ -74,7 +74,6 @@ export class JobRunner {
   #reason: StopReason | null = null;
   #dir: Promise<string> | null = null;
   #promptId: string | null = null;
-  /** Reported: what the control plane still says of this lease is news no more. */
   #over = false;
 
   constructor(parts: RunnerParts, session: ComfySession, grant: Grant, hooks: RunnerHooks) {
@@ -103,7 +102,7 @@ export class JobRunner {
 
   /** The first reason stays, except that a lost lease silences whatever was going on. */
   stop(reason: StopReason): void {
-    if (this.#over) return;
+    if (this.#over) return; // reported: what is still said of this lease is no news
     if (MUTE.includes(reason)) {
       this.#reason = reason;
       this.#voice.abort();
