@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { ListQuery } from "../objects/contract.ts";
+import { MAX_METADATA, metadataNameSchema } from "../protocol/api/jobs.ts";
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
 import { jobIdSchema } from "../protocol/ids.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
@@ -44,13 +45,17 @@ export function listQuery(params: { [name: string]: string[] }): Result<ListQuer
   const single: { [name: string]: string } = {};
   const metadata: { [name: string]: string } = {};
   for (const [name, values] of Object.entries(params)) {
-    const isMetadata = name.startsWith(METADATA) && name.length > METADATA.length;
+    const isMetadata = name.startsWith(METADATA);
     if (!isMetadata && !Object.hasOwn(listQuerySchema.shape, name)) continue;
     const [value] = values;
     if (value === undefined || values.length > 1) return refuse(wrong(name, "is given twice"));
-    if (isMetadata) metadata[name.slice(METADATA.length)] = value;
-    else single[name] = value;
+    if (!isMetadata) single[name] = value;
+    else if (metadataNameSchema.safeParse(name.slice(METADATA.length)).success)
+      metadata[name.slice(METADATA.length)] = value;
+    else return refuse(wrong(name, "is not acceptable"));
   }
+  // No job has more pairs: more filters find nothing, and each costs the search a variable.
+  if (Object.keys(metadata).length > MAX_METADATA) return refuse(wrong("metadata", "is given too often"));
   const parsed = listQuerySchema.safeParse(single);
   if (!parsed.success) return refuse(wrong(String(parsed.error.issues[0]?.path[0] ?? ""), "is not acceptable"));
   const query = parsed.data;

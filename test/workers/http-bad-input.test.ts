@@ -31,6 +31,7 @@ async function refusedBy(
 const submit = (body: string, headers: Record<string, string> = {}) =>
   send("/api/v1/jobs", post(user.key, body, headers));
 const deep = (levels: number) => `{"workflow":${"[".repeat(levels)}${"]".repeat(levels)}}`;
+const META_PROTO = "metadata.__proto__";
 const node = (inputs: string) => `{"workflow":{"1":{"class_type":"SaveImage","inputs":${inputs}}}}`;
 
 describe("bodies", () => {
@@ -76,6 +77,7 @@ describe("bodies", () => {
     ["a timeout in text", '{"prompt": "a", "timeout_seconds": "60"}', 422, "VALIDATION_ERROR", "timeout_seconds"],
     ["half a second", '{"prompt": "a", "timeout_seconds": 1.5}', 422, "VALIDATION_ERROR", "timeout_seconds"],
     ["nested metadata", '{"prompt": "a", "metadata": {"a": {}}}', 422, "VALIDATION_ERROR", "metadata.a"],
+    ["metadata __proto__", '{"prompt": "a", "metadata": {"__proto__": "x"}}', 422, "VALIDATION_ERROR", META_PROTO],
     ["an unknown pool", '{"prompt": "a", "pool": "nowhere"}', 422, "UNKNOWN_POOL", "pool"],
     ["a pool of no form", '{"prompt": "a", "pool": "No Where"}', 422, "VALIDATION_ERROR", "pool"],
     ["media", '{"prompt": "a", "media": [{"name": "a.png", "data": ""}]}', 422, "MEDIA_INVALID", "media"],

@@ -61,9 +61,25 @@ const seconds = (max: number) => z.number().int().min(1).max(max);
 export const MAX_TIMEOUT_S = 1200;
 export const MAX_QUEUE_TIMEOUT_S = 86_400;
 
-export const metadataSchema = z
-  .record(z.string().min(1).max(64), z.string().max(512))
+/** `__proto__` is a name that objects lose. */
+export const metadataNameSchema = z
+  .string()
+  .min(1)
+  .max(64)
+  .refine((name) => name !== "__proto__", "is no name for a pair");
+const metadataPairs = z
+  .record(metadataNameSchema, z.string().max(512))
   .refine((pairs) => Object.keys(pairs).length <= MAX_METADATA, `holds at most ${MAX_METADATA} pairs`);
+/** A record drops `__proto__` without a word, so that is looked for before. */
+export const metadataSchema = z
+  .unknown()
+  .refine((value) => !(typeof value === "object" && value !== null && Object.hasOwn(value, "__proto__")), {
+    path: ["__proto__"],
+    message: "is no name for a pair",
+    abort: true,
+  })
+  .pipe(metadataPairs)
+  .meta({ type: "object", additionalProperties: { type: "string", maxLength: 512 } });
 
 /** The body of POST /api/v1/jobs. Defaults are set later, so that what was sent can be told from what was not. */
 export const createJobSchema = z

@@ -64,11 +64,20 @@ describe("listQuery", () => {
     ["created_after", "yesterday"],
     ["created_after", "2026-13-01T00:00:00Z"],
     ["created_before", "1700000000"],
+    ["metadata.", "x"],
+    ["metadata.__proto__", "x"],
   ])("refuses %s=%s as BAD_REQUEST naming it", (field, value) => {
     expect(listQuery({ [field]: [value] })).toMatchObject({
       ok: false,
       refusal: { code: "BAD_REQUEST", details: { field } },
     });
+  });
+
+  it("takes as many metadata filters as a job has pairs, and refuses one more", () => {
+    const filters = (n: number) => Object.fromEntries(Array.from({ length: n }, (_, i) => [`metadata.k${i}`, ["v"]]));
+    expect(listQuery(filters(16))).toMatchObject({ ok: true });
+    const refused = { ok: false, refusal: { code: "BAD_REQUEST", details: { field: "metadata" } } };
+    expect(listQuery(filters(17))).toMatchObject(refused);
   });
 
   it("refuses a parameter given twice", () => {
