@@ -18,6 +18,7 @@ import {
 } from "./job-state.ts";
 import { extended, type LeaseTimes, shortened } from "./lease.ts";
 import type { AgentNote, AttemptEntry, Ending, Lease, LiveJob } from "./live-job.ts";
+import { MOST_BEFORE_SUCCESS } from "./progress.ts";
 import { receiptOf } from "./receipt.ts";
 import { failureWaitMs, isPoison } from "./retry-policy.ts";
 import { queueDeadline } from "./wake.ts";
@@ -123,7 +124,11 @@ function moveTo(job: LiveJob, rule: Rule, event: LiveEvent, ended: AttemptEntry 
   if (rule.to === "queued") return requeued(next, job, rule, event, ctx);
   const told =
     "progress" in event
-      ? { ...next, progress: Math.max(next.progress, event.progress), progress_detail: event.detail }
+      ? {
+          ...next,
+          progress: Math.min(MOST_BEFORE_SUCCESS, Math.max(next.progress, event.progress)),
+          progress_detail: event.detail,
+        }
       : next;
   if (rule.to === "canceling")
     return {

@@ -243,6 +243,15 @@ describe("a transient failure", () => {
   });
 });
 
+describe("a renewal", () => {
+  it("never shows a job as done before it succeeded, whatever its agent says", () => {
+    const result = advance(jobIn("running"), { name: "executing", progress: 1, detail: null }, CTX);
+    if (result.kind === "none") throw new Error(result.answer);
+    expect(result.job.progress).toBeLessThan(1);
+    expect(result.job.progress).toBeGreaterThan(0.99);
+  });
+});
+
 describe("a release", () => {
   it("is not charged, and leaves the queue deadline of a job that never began", () => {
     const job = jobIn("preparing");
