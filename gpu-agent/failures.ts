@@ -2,7 +2,7 @@
  * Owns how a failure is told to the control plane: code, words, and whether another attempt may fare better.
  * Invariant: every end of a run and every exception of ours has exactly one description; none of them carries a path or a stack.
  */
-import type { JobErrorCode } from "../src/protocol/errors.ts";
+import type { FailRequest } from "../src/protocol/agent-api.ts";
 import { ComfyFault } from "./comfyui/client.ts";
 import type { RunEnd } from "./comfyui/driver.ts";
 import { CallFailed } from "./http-origin.ts";
@@ -12,14 +12,14 @@ import { TryAgain } from "./retry.ts";
 import { StorageRefused } from "./uploads.ts";
 
 export type Failure = {
-  code: JobErrorCode;
+  code: FailRequest["code"];
   message: string;
   transient: boolean;
   node_id: string | null;
   node_type: string | null;
 };
 
-function failure(code: JobErrorCode, message: string, transient: boolean): Failure {
+function failure(code: FailRequest["code"], message: string, transient: boolean): Failure {
   return { code, message: message.slice(0, 1_000), transient, node_id: null, node_type: null };
 }
 

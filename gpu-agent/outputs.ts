@@ -8,6 +8,7 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { MAX_MANIFEST_TEXT } from "../src/protocol/agent-api.ts";
 import type { ArtifactType } from "../src/protocol/job.ts";
 import { type ComfyClient, ComfyFault, type FileRef } from "./comfyui/client.ts";
 import type { Graph } from "./comfyui/graph.ts";
@@ -23,7 +24,8 @@ export type SocketPicture = { node_id: string; path: string };
 export type Found =
   | { kind: "file"; node_id: string; key: string; ref: FileRef }
   | { kind: "picture"; node_id: string; path: string; n: number }
-  | { kind: "text"; node_id: string; text: string };
+  /** `is_short`: goes into the manifest as it is, not as a file. */
+  | { kind: "text"; node_id: string; text: string; is_short: boolean };
 
 /** One output on disk, measured. */
 export type Stored = {
@@ -65,11 +67,21 @@ export function harvest(entry: HistoryEntry, graph: Graph, pictures: SocketPictu
   const kept = found.filter((one) => one.kind !== "file" || one.ref.type === "output" || !hasResult);
   const order = new Map(graph.nodes.map((node, i) => [node.id, i]));
   const rank = (one: Found) => order.get(one.node_id) ?? order.size;
-  return kept.toSorted((a, b) => rank(a) - rank(b));
+  return withShortTexts(kept.toSorted((a, b) => rank(a) - rank(b)));
+}
+
+/** Texts stay out of files, in their order, while the manifest has room for them. */
+function withShortTexts(found: Found[]): Found[] {
+  let room = MAX_MANIFEST_TEXT;
+  return found.map((one) => {
+    if (one.kind !== "text" || one.text.length > room) return one;
+    room -= one.text.length;
+    return { ...one, is_short: true };
+  });
 }
 
 function foundIn(item: unknown, key: string, node_id: string): Found | null {
-  if (typeof item === "string") return key === "text" ? { kind: "text", node_id, text: item } : null;
+  if (typeof item === "string") return key === "text" ? { kind: "text", node_id, text: item, is_short: false } : null;
   if (typeof item !== "object" || item === null) return null;
   const { filename, subfolder, type } = Object.fromEntries(Object.entries(item));
   if (typeof filename !== "string" || filename === "" || (type !== "output" && type !== "temp")) return null;
@@ -87,7 +99,6 @@ export class OutputRefused extends Error {
 }
 
 export type FetchLimits = { keep_metadata: boolean; max_bytes: number };
-const MAX_TEXT = 100_000;
 
 /** Fetches and measures one output. Throws OutputRefused when it cannot be a result, CallFailed when ComfyUI is gone. */
 export async function fetchOutput(
@@ -98,7 +109,7 @@ export async function fetchOutput(
   limits: FetchLimits,
   signal: AbortSignal,
 ): Promise<Output> {
-  if (found.kind === "text" && found.text.length <= MAX_TEXT) return found;
+  if (found.kind === "text" && found.is_short) return { kind: "text", node_id: found.node_id, text: found.text };
   const path = join(dir, `out-${n}`);
   const name = nameOf(found, n);
   try {

@@ -172,6 +172,8 @@ export const metricsSchema = z.object({
 });
 export type AttemptMetrics = z.infer<typeof metricsSchema>;
 
+/** Characters of text without a file, all of one manifest together: they lie in the job's row and go with every list. */
+export const MAX_MANIFEST_TEXT = 32_768;
 const dimension = z.number().int().min(1).max(65_536).nullable();
 /** Exactly one of `key` and `text` is given: a file in the bucket, or text without a file. */
 export const manifestEntrySchema = z.object({
@@ -190,18 +192,26 @@ export const manifestEntrySchema = z.object({
     .string()
     .regex(/^\d{1,20}$/)
     .nullable(),
-  text: z.string().max(100_000).nullable(),
+  text: z.string().max(MAX_MANIFEST_TEXT).nullable(),
 });
 export type ManifestEntry = z.infer<typeof manifestEntrySchema>;
 
 export const completeRequestSchema = z.object({
-  artifacts: z.array(manifestEntrySchema).max(1000),
+  artifacts: z
+    .array(manifestEntrySchema)
+    .max(1000)
+    .refine(
+      (entries) => entries.reduce((sum, { text }) => sum + (text?.length ?? 0), 0) <= MAX_MANIFEST_TEXT,
+      `hold at most ${MAX_MANIFEST_TEXT} characters of text together; longer texts are files`,
+    ),
   metrics: metricsSchema,
 });
 export type CompleteRequest = z.infer<typeof completeRequestSchema>;
 
+/** What an agent can know. The other codes are verdicts of the control plane. */
+const agentErrorCode = jobErrorCodeSchema.exclude(["AGENT_LOST", "POISON", "UNDELIVERABLE", "QUEUE_TIMEOUT"]);
 export const failRequestSchema = z.object({
-  code: jobErrorCodeSchema,
+  code: agentErrorCode,
   message: z.string().max(1000),
   transient: z.boolean(),
   node_id: z.string().max(128).nullable(),

@@ -1,5 +1,6 @@
 /** What an operator's agent does with jobs, seen from the control plane and from ComfyUI. */
 import { afterEach, describe, expect, it } from "vitest";
+import { MAX_MANIFEST_TEXT } from "../../../src/protocol/agent-api.ts";
 import { isOver, type StageOptions, stage, until } from "../../support/agent/running-agent.ts";
 import { onlyText, textToImage, twoPictures } from "../../support/agent/workflows.ts";
 
@@ -57,5 +58,16 @@ describe("a job that arrives by offer", () => {
     await until(() => isOver(job));
     expect(job.completed?.artifacts).toMatchObject([{ type: "text", text: "hello world", key: null, node_id: "2" }]);
     expect(plane.bucket.size).toBe(0);
+  });
+
+  it("brings text home as a file where it is longer than a manifest may hold", async () => {
+    const { plane } = await ready();
+    const job = plane.jobs.add(onlyText("x".repeat(MAX_MANIFEST_TEXT)));
+    plane.offer(job);
+    await until(() => isOver(job));
+    const [artifact] = job.completed?.artifacts ?? [];
+    expect(artifact).toMatchObject({ type: "text", content_type: "text/plain", text: null, node_id: "2" });
+    const file = plane.bucket.get(artifact?.key ?? "");
+    expect(file?.bytes.length).toBe(MAX_MANIFEST_TEXT + " world".length);
   });
 });
