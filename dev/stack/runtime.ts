@@ -20,6 +20,8 @@ import {
 } from "miniflare";
 import { unstable_getMiniflareWorkerOptions, unstable_splitSqlQuery } from "wrangler";
 import { z } from "zod";
+import { devVars } from "../dev-vars.ts";
+import { checkVars } from "./api-vars.ts";
 import { bundleWorker } from "./bundle.ts";
 import { QUEUE_SIMULATOR, queueSimulatorWorker } from "./queue-simulator-worker.ts";
 
@@ -120,6 +122,7 @@ function fromWranglerToml(): V4WorkerOptionsShape {
  */
 async function workers(options: RuntimeOptions): Promise<V4WorkerOptions[]> {
   const { assets, ...api } = fromWranglerToml();
+  checkVars({ ...api.bindings, ...devVars() }, options.vars);
   const bindings: Record<string, unknown> = { ...api.bindings, ...options.vars };
   const shared = {
     compatibilityDate: String(api.compatibilityDate),

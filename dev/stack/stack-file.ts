@@ -49,6 +49,31 @@ export function readStackFile(dataDir: string): StackFile | null {
   return stack && isAlive(stack.pid) ? stack : null;
 }
 
+const holderSchema = z.coerce.number().int().positive();
+
+/**
+ * Takes the folder for this process, from before anything of a stack runs until it is given back: `stack.json` is there only
+ * once all of it runs. Throws when another living process holds it.
+ */
+export function holdFolder(dataDir: string): { giveBack: () => void } {
+  const path = join(dataDir, "stack.pid");
+  const take = () => writeFileSync(path, String(process.pid), { flag: "wx" });
+  try {
+    take();
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    const holder = holderSchema.safeParse(readIfThere(path)).data;
+    if (holder !== undefined && isAlive(holder))
+      throw new Error(
+        `a stack is starting or stopping on ${dataDir} (process ${holder}); if it is none, delete ${path}`,
+      );
+    // Left behind by a killed one.
+    rmSync(path, { force: true });
+    take();
+  }
+  return { giveBack: () => rmSync(path, { force: true }) };
+}
+
 export function readIfThere(path: string): string | null {
   try {
     return readFileSync(path, "utf8");

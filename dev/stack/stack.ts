@@ -19,7 +19,7 @@ import {
 } from "./dependencies.ts";
 import { type Guardian, startGuardian } from "./guardian.ts";
 import type { Runtime } from "./runtime.ts";
-import { readStackFile, removeStackFile, type StackFile, writeStackFile } from "./stack-file.ts";
+import { holdFolder, readStackFile, removeStackFile, type StackFile, writeStackFile } from "./stack-file.ts";
 import { watchWorkerd } from "./workerd-watch.ts";
 
 const SIMULATED_MODEL = "v1-5-pruned-emaonly.ckpt";
@@ -74,12 +74,13 @@ export async function startStack(given: Partial<StackOptions> = {}): Promise<Sta
   const other = readStackFile(dataDir);
   if (other) throw new Error(`a stack already runs on ${options.dataDir}: ${other.api_url} (process ${other.pid})`);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const folder = holdFolder(dataDir);
   const guardian = startGuardian();
   const started: Started = { runtime: null, agents: [], forgetWorkerd: () => undefined };
   // A signal may ask while a stop is under way: both get the same end.
   let ended: Promise<void> | null = null;
   const stop = () => {
-    ended ??= end(started, guardian, dataDir);
+    ended ??= end(started, guardian, dataDir).finally(folder.giveBack);
     return ended;
   };
   try {

@@ -2,13 +2,13 @@
  * The processes of a stack: killed ones come back, a stopped or killed stack leaves nothing.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it, vi } from "vitest";
 import { Child } from "../../../dev/stack/children.ts";
 import { startGuardian } from "../../../dev/stack/guardian.ts";
-import { readStackFile, removeStackFile, writeStackFile } from "../../../dev/stack/stack-file.ts";
+import { holdFolder, readStackFile, removeStackFile, writeStackFile } from "../../../dev/stack/stack-file.ts";
 
 const SOON = { timeout: 10_000, interval: 20 };
 const folder = mkdtempSync(join(tmpdir(), "stack-processes-"));
@@ -109,4 +109,16 @@ it("writes stack.json for its owner alone, and does not believe it once the proc
   expect(readStackFile(folder)).toBeNull();
   removeStackFile(folder);
   expect(readStackFile(folder)).toBeNull();
+});
+
+it("lets one process at a time have a folder, and takes it over from one that was killed", async () => {
+  const held = mkdtempSync(join(tmpdir(), "stack-held-"));
+  const { giveBack } = holdFolder(held);
+  expect(() => holdFolder(held)).toThrow(/^a stack is starting or stopping on /);
+  giveBack();
+  const other = idle("holder");
+  writeFileSync(join(held, "stack.pid"), String(other.pid()));
+  expect(() => holdFolder(held)).toThrow(/^a stack is starting or stopping on /);
+  await other.kill({ restart: false });
+  holdFolder(held).giveBack();
 });

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { devVars } from "../../../dev/dev-vars.ts";
+import { checkVars } from "../../../dev/stack/api-vars.ts";
 import { settingsOf } from "../../../src/platform/env.ts";
 
 const toml = readFileSync(new URL("../../../wrangler.toml", import.meta.url), "utf8");
@@ -48,5 +49,18 @@ describe("settings", () => {
     const { ROLES } = settingsOf({ ...dev, ROLES: '{"free":{"max_active":100}}' });
     expect(ROLES.free).toMatchObject({ max_active: 100, max_running: 1, daily: 10 });
     expect(() => settingsOf({ ...dev, ROLES: '{"gold":{}}' })).toThrow(/ROLES/);
+  });
+});
+
+describe("a variable given to a local start", () => {
+  it("is taken when the API has it and its value is acceptable", () => {
+    const given = { OFFERS_ENABLED: "false", LEASE_MS: "90000", BOOTSTRAP_TOKEN: "x".repeat(20) };
+    expect(() => checkVars(dev, given)).not.toThrow();
+  });
+
+  it("is refused by name when it is misspelled or wrong, instead of a start that only looks well", () => {
+    expect(() => checkVars(dev, { OFFER_ENABLED: "false" })).toThrow(/^the API has no variable OFFER_ENABLED/);
+    expect(() => checkVars(dev, { toString: "x" })).toThrow(/no variable toString/);
+    expect(() => checkVars(dev, { LEASE_MS: "abc", AUTH_ENABLED: "no" })).toThrow(/AUTH_ENABLED: .*LEASE_MS: /);
   });
 });
