@@ -20,6 +20,7 @@ const TOO_LARGE = refusalOf("REQUEST_TOO_LARGE", `The body has more than ${MAX_B
 const WRONG_TYPE = refusalOf("UNSUPPORTED_MEDIA", "Send application/json in UTF-8, not compressed.", {
   field: "Content-Type",
 });
+const CUT_OFF = refusalOf("BAD_REQUEST", "The body ended before it was whole.");
 const NOT_UTF8 = refusalOf("BAD_REQUEST", "The body is not valid UTF-8.");
 
 /** `application/json` or `application/…+json`, at most with `charset=utf-8`. */
@@ -38,12 +39,22 @@ export async function readJson(c: Context<AppEnv>): Promise<Result<JsonBody, Ref
   if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) return refuse(WRONG_TYPE);
   const encoding = c.req.header("Content-Encoding");
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") return refuse(WRONG_TYPE);
-  const bytes = declared === undefined ? await readCounted(c.req.raw) : new Uint8Array(await c.req.raw.arrayBuffer());
+  const bytes = await readBytes(c.req.raw, declared !== undefined);
+  if (bytes === "cut off") return refuse(CUT_OFF);
   if (bytes === null || bytes.length > MAX_BODY_BYTES) return refuse(TOO_LARGE);
   const text = decode(bytes);
   if (text === null) return refuse(NOT_UTF8);
   const parsed = parseStrict(text);
   return parsed.ok ? ok({ ...parsed.value, text }) : parsed;
+}
+
+/** Null for too many bytes. A client that goes in the middle of its body is its own fault, not an exception of ours. */
+async function readBytes(request: Request, hasLength: boolean): Promise<Uint8Array | null | "cut off"> {
+  try {
+    return hasLength ? new Uint8Array(await request.arrayBuffer()) : await readCounted(request);
+  } catch {
+    return "cut off";
+  }
 }
 
 /** A body without Content-Length: counted while it comes, cut at the limit. */

@@ -1,7 +1,7 @@
 /**
  * Holds the edge to the bad-input catalogue: CONTRACT's envelope each time, never a 5xx, and nothing stored.
  */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { MAX_BODY_BYTES } from "../../src/http/request-body.ts";
 import { as, type Person, person, post, type Refused, send, submitted } from "./support/client.ts";
 
@@ -164,6 +164,22 @@ describe("bodies", () => {
       },
     });
     await refusedBy(send("/api/v1/jobs", { ...post(user.key, ""), body: whole }), 422, "MISSING_SOURCE");
+  });
+
+  it("takes a client that goes in the middle of its body for a bad request, not for a fault of ours", async () => {
+    const logged = vi.spyOn(console, "log");
+    for (const headers of [{}, { "Content-Length": "100" }]) {
+      const broken = new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(new TextEncoder().encode('{"prompt": '));
+          controller.error(new Error("Network connection lost."));
+        },
+      });
+      const answer = send("/api/v1/jobs", { ...post(user.key, "", headers), body: broken });
+      await refusedBy(answer, 400, "BAD_REQUEST");
+    }
+    expect(logged.mock.calls.flat().join()).not.toContain("exception");
+    logged.mockRestore();
   });
 
   it.each(["", "x".repeat(256), "a b", "kl\u00fcch"])("refuses the Idempotency-Key %j", async (key) => {
