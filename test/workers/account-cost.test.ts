@@ -4,6 +4,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
+  anyJobs,
   fileOf,
   METRICS,
   newJob,
@@ -94,16 +95,6 @@ describe("rows written", () => {
 
 const MANY = 100_000;
 const FEW = 100;
-const anyJobs = {
-  status: null,
-  limit: 20,
-  cursor: null,
-  offset: 0,
-  created_after_ms: null,
-  created_before_ms: null,
-  template: null,
-  metadata: {},
-};
 
 /** Copies the account's one queued job until there are `n`, held, as its own submits would have left them. */
 async function copies(account: TestAccount, n: number): Promise<void> {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { SubmitCommand } from "../../src/objects/contract.ts";
 import { accountOf } from "../../src/objects/locate.ts";
 import { keyIdSchema } from "../../src/protocol/ids.ts";
-import { bindings, clientOf, freshAccount, newJob, openAccount, SECRET, withRole } from "./support/account.ts";
+import { anyJobs, bindings, clientOf, freshAccount, newJob, openAccount, SECRET, withRole } from "./support/account.ts";
 
 const NOON = Date.UTC(2030, 0, 2, 12);
 
@@ -138,16 +138,6 @@ describe("limits", () => {
 });
 
 const newPool = (await import("./support/account.ts")).POOL;
-const anyJobs = {
-  status: null,
-  limit: 20,
-  cursor: null,
-  offset: 0,
-  created_after_ms: null,
-  created_before_ms: null,
-  template: null,
-  metadata: {},
-};
 const fail = (message: string): never => {
   throw new Error(message);
 };

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { accountOf } from "../../src/objects/locate.ts";
 import type { LeaseFields } from "../../src/protocol/ids.ts";
 import {
+  anyJobs,
   bindings,
   fileOf,
   freshAccount,
@@ -81,5 +82,28 @@ describe("the path of a job", () => {
     const result = await tenant.submit({ ...command, jobs: [newJob()] });
     expect(result).toMatchObject({ ok: true, value: { records: [{ status: "queued" }] } });
     expect(await tenant.usage(auth)).toMatchObject({ ok: true, value: { role: "tenant", active: 1 } });
+  });
+
+  it("shows a tenant none of whose submits was accepted an empty list and unused limits", async () => {
+    const parent = await openAccount();
+    const tenant = accountOf(bindings, freshAccount());
+    const auth = { by: "parent", parent: parent.account, keyid: parent.keyid, user_id: "eve", region: null } as const;
+    const unused = { role: "tenant", active: 0, running: 0, today: { jobs: 0 }, by_day: [] };
+    expect(await tenant.usage(auth)).toMatchObject({ ok: true, value: unused });
+    const jobs = [newJob({ priority: 9 })];
+    const refused = await tenant.submit({
+      auth,
+      route: "jobs",
+      idempotency: null,
+      jobs,
+      request_id: "r",
+      traceparent: null,
+    });
+    expect(refused).toMatchObject({ ok: false, refusal: { code: "VALIDATION_ERROR" } });
+    expect(await tenant.listJobs(auth, anyJobs)).toEqual({
+      ok: true,
+      value: { records: [], total: 0, next_cursor: null },
+    });
+    expect(await tenant.usage(auth)).toMatchObject({ ok: true, value: unused });
   });
 });

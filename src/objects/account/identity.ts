@@ -31,6 +31,20 @@ export function identify(tables: AccountTables | null, auth: Auth, now: number):
   return ok({ keyid: auth.keyid, profile, key: null });
 }
 
+/** The tenant a parent names as its first submit will make it; null where the account is there already, or is no tenant. */
+export function unwrittenTenant(settings: Settings, tables: AccountTables | null, auth: Auth, now: number): Who | null {
+  if (auth.by !== "parent" || tables?.profile.get()) return null;
+  const profile = {
+    role: "tenant",
+    region: auth.region ?? settings.DEFAULT_REGION,
+    name: auth.user_id,
+    default_pool: "default",
+    parent: auth.parent,
+    created_at: now,
+  };
+  return { keyid: auth.keyid, profile, key: null };
+}
+
 /** The stored key when kind and secret are its own and it is neither revoked nor expired. */
 export function validKey(tables: AccountTables, proof: KeyProof, now: number): StoredKey | null {
   const key = tables.keys.get(proof.keyid);

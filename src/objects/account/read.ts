@@ -16,7 +16,7 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
 import type { Auth, ListPage, ListQuery, PoolStatus, Snapshot, Usage } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
-import { identify, NOT_FOUND, roleOf } from "./identity.ts";
+import { identify, NOT_FOUND, roleOf, unwrittenTenant } from "./identity.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 
 const MAX_TOTAL = 10_000;
@@ -62,8 +62,9 @@ function placeOf(tables: AccountTables, job: LiveJob): number | null {
 export function listJobs(ctx: AccountContext, auth: Auth, query: ListQuery): Result<ListPage, Refusal> {
   const tables = ctx.database.toRead();
   const who = identify(tables, auth, ctx.now());
-  // A tenant that never submitted has no jobs: an empty list, not an unknown account.
-  if (!who.ok) return !tables && auth.by === "parent" ? ok({ records: [], total: 0, next_cursor: null }) : who;
+  // A tenant no submit of which was accepted has no jobs: an empty list, not an unknown account.
+  if (unwrittenTenant(ctx.settings, tables, auth, ctx.now())) return ok({ records: [], total: 0, next_cursor: null });
+  if (!who.ok) return who;
   if (!tables) return refuse(NOT_FOUND);
   const url_ttl_s = roleOf(ctx.settings, who.value.profile).signed_url_s;
   const page = { cursor: query.cursor, limit: query.limit + 1, offset: query.offset };
@@ -96,12 +97,13 @@ export function listEvents(
 export function usage(ctx: AccountContext, auth: Auth): Result<Usage, Refusal> {
   const tables = ctx.database.toRead();
   const now = ctx.now();
-  const who = identify(tables, auth, now);
+  const fresh = unwrittenTenant(ctx.settings, tables, auth, now);
+  const who = fresh ? ok(fresh) : identify(tables, auth, now);
   if (!who.ok) return who;
-  if (!tables) return refuse(NOT_FOUND);
   const role = roleOf(ctx.settings, who.value.profile);
-  const today = tables.jobs.countCharged(firstIdAt(utcDay(now)), Number.MAX_SAFE_INTEGER);
-  const days = tables.jobs.byDay(firstIdAt(utcDay(now) - (USAGE_DAYS - 1) * DAY_MS));
+  const today = tables?.jobs.countCharged(firstIdAt(utcDay(now)), Number.MAX_SAFE_INTEGER) ?? 0;
+  const days = tables?.jobs.byDay(firstIdAt(utcDay(now) - (USAGE_DAYS - 1) * DAY_MS)) ?? [];
+  const { active, running } = tables?.live.totals() ?? { active: 0, running: 0 };
   return ok({
     role: who.value.profile.role,
     region: who.value.profile.region,
@@ -111,8 +113,8 @@ export function usage(ctx: AccountContext, auth: Auth): Result<Usage, Refusal> {
       remaining: role.daily === null ? null : Math.max(0, role.daily - today),
       resets_at_ms: nextUtcDay(now),
     },
-    active: tables.live.totals().active,
-    running: tables.live.totals().running,
+    active,
+    running,
     gpu_seconds: days.reduce((sum, d) => sum + d.gpu_ms, 0) / 1000,
     by_day: days.map(({ gpu_ms, ...day }) => ({ ...day, gpu_seconds: gpu_ms / 1000 })),
   });

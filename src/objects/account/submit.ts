@@ -27,7 +27,7 @@ import type { StoredProfile } from "../../storage/account/profile.ts";
 import type { Auth, NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
-import { identify, roleNameOf, roleOf, UNAUTHORIZED, type Who } from "./identity.ts";
+import { identify, roleNameOf, roleOf, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
 import { insertJob } from "./new-job.ts";
 
 const IDEMPOTENCY_MS = 86_400_000;
@@ -65,8 +65,8 @@ function submitIn(
 ): Result<SubmitDone, RefusedWithRate> {
   const { auth } = command;
   const known = identify(tables, auth, now);
-  const who =
-    !known.ok && auth.by === "parent" && tables.profile.get() === null ? ok(newTenant(ctx, auth, now)) : known;
+  const fresh = unwrittenTenant(ctx.settings, tables, auth, now);
+  const who = fresh ? ok(fresh) : known;
   if (!who.ok) return who;
   const profile = who.value.profile;
   const rules: AdmissionRules = {
@@ -88,7 +88,7 @@ function submitIn(
   if (shape) return refuse(shape);
   const admitted = admit(asked, standingOf(tables, pools.value, tat, now), rules, now);
   if (!admitted.ok) return refuse({ ...admitted.refusal, rate: rateOf(rules, tat, now) });
-  if (!known.ok) tables.profile.put(profile);
+  if (fresh) tables.profile.put(profile);
   touchKey(tables, who.value, now);
   const admission = { now, tat: admitted.value.tat, keyid: who.value.keyid, rules };
   let id = newest?.job ?? null;
@@ -167,18 +167,6 @@ function defaultPool(profile: StoredProfile): PoolName {
 function fullest(pools: readonly PoolName[], now: number): number | null {
   const known = pools.map((pool) => reportedBacklog(pool, now)).filter((n): n is number => n !== null);
   return known.length === 0 ? null : Math.max(...known);
-}
-
-function newTenant(ctx: AccountContext, auth: Extract<Auth, { by: "parent" }>, now: number): Who {
-  const profile = {
-    role: "tenant",
-    region: auth.region ?? ctx.settings.DEFAULT_REGION,
-    name: auth.user_id,
-    default_pool: "default",
-    parent: auth.parent,
-    created_at: now,
-  };
-  return { keyid: auth.keyid, profile, key: null };
 }
 
 function touchKey(tables: AccountTables, who: Who, now: number): void {

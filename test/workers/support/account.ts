@@ -4,7 +4,7 @@
  */
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import type { ClaimCommand, NewJob, SubmitCommand } from "../../../src/objects/contract.ts";
+import type { ClaimCommand, ListQuery, NewJob, SubmitCommand } from "../../../src/objects/contract.ts";
 import { accountOf } from "../../../src/objects/locate.ts";
 import { type Env, settingsOf } from "../../../src/platform/env.ts";
 import { randomBase32, sha256Hex } from "../../../src/platform/hash.ts";
@@ -32,6 +32,18 @@ export const METRICS: AttemptMetrics = {
   upload_ms: 7,
   gpu_seconds: 0.11,
   gpu_name: "Test GPU",
+};
+
+/** The first page of every job. */
+export const anyJobs: ListQuery = {
+  status: null,
+  limit: 20,
+  cursor: null,
+  offset: 0,
+  created_after_ms: null,
+  created_before_ms: null,
+  template: null,
+  metadata: {},
 };
 
 export function freshAccount(): AccountId {
