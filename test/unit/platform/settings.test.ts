@@ -35,7 +35,8 @@ describe("settings", () => {
 
   it("refuses to start outside dev with auth off or with a development secret", () => {
     expect(() => settingsOf({ ...prod, AUTH_ENABLED: "false" })).toThrow("AUTH_ENABLED: may be false only in dev");
-    expect(() => settingsOf({ ...dev, ENVIRONMENT: "staging" })).toThrow("KEY_MAC_SECRET: is a development secret");
+    for (const name of ["KEY_MAC_SECRET", "BOOTSTRAP_TOKEN", "R2_SECRET_ACCESS_KEY", "QUEUE_API_TOKEN"])
+      expect(() => settingsOf({ ...prod, [name]: dev[name] })).toThrow(`${name}: is a development secret`);
     expect(settingsOf({ ...dev, AUTH_ENABLED: "false" })).toMatchObject({ AUTH_ENABLED: false });
   });
 
