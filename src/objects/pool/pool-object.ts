@@ -25,9 +25,10 @@ import {
   type PoolStatus,
 } from "../contract.ts";
 import { anyShard } from "../locate.ts";
+import { answerClose, closeQuietly } from "../sockets.ts";
 import { controlIdentityOf } from "./attachment.ts";
 import { Dispatch } from "./dispatch.ts";
-import { closeQuietly, idOf, Presence, type Present, sendDown } from "./presence.ts";
+import { idOf, Presence, type Present, sendDown } from "./presence.ts";
 
 const UNAUTHORIZED = refusalOf("UNAUTHORIZED", "A valid agent token is required.");
 const UNKNOWN_AGENT = refusalOf("NOT_FOUND", "There is no agent of this name in the pool.");
@@ -131,7 +132,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   }
 
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
-    closeQuietly(socket, code === 1005 || code === 1006 || code === 1015 ? 1000 : code, "");
+    answerClose(socket, code);
     this.#gone(socket);
   }
 

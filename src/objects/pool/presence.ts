@@ -5,6 +5,7 @@
 import type { Candidate } from "../../domain/ready-list.ts";
 import type { ControlDown, ControlUp } from "../../protocol/agent-api.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
+import { closeQuietly, sendJson } from "../sockets.ts";
 import { type ControlAttachment, controlAttachmentOf, type Slot } from "./attachment.ts";
 
 type Hello = Extract<ControlUp, { type: "hello" }>;
@@ -144,22 +145,7 @@ export function idOf({ agent, instance }: ControlAttachment): string | null {
 }
 
 export function sendDown(socket: WebSocket, message: ControlDown): boolean {
-  if (socket.readyState !== WebSocket.OPEN) return false;
-  try {
-    socket.send(JSON.stringify(message));
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Closing a socket that is already closing is no fault. */
-export function closeQuietly(socket: WebSocket, code: number, reason: string): void {
-  try {
-    socket.close(code, reason);
-  } catch {
-    // Already closed.
-  }
+  return sendJson(socket, message);
 }
 
 function isBusy(state: Slot["state"]): boolean {

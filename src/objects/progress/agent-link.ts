@@ -6,8 +6,8 @@
 import { CLOSE } from "../../protocol/close-codes.ts";
 import type { LeaseFields } from "../../protocol/ids.ts";
 import type { AgentDownFrame } from "../../protocol/progress.ts";
+import { closeQuietly, sendJson } from "../sockets.ts";
 import { type AgentAttachment, attachmentOf } from "./attachment.ts";
-import { closeQuietly } from "./viewers.ts";
 
 export type AgentSocket = { readonly socket: WebSocket; readonly kept: AgentAttachment };
 
@@ -51,13 +51,13 @@ export class AgentLink {
   tell(attempt: number, frame: AgentDownFrame): boolean {
     let told = false;
     for (const agent of this.#open.values())
-      if (agent.kept.lease.attempt === attempt && send(agent.socket, frame)) told = true;
+      if (agent.kept.lease.attempt === attempt && sendJson(agent.socket, frame)) told = true;
     return told;
   }
 
   /** Tells an agent that its lease is over, and closes: it has nothing to say here any more. */
   refuse(agent: AgentSocket): void {
-    send(agent.socket, { type: "lost" });
+    sendJson(agent.socket, { type: "lost" } satisfies AgentDownFrame);
     this.dismiss(agent, { code: CLOSE.REFUSED, reason: "not the present attempt" });
   }
 
@@ -83,15 +83,5 @@ export class AgentLink {
     for (const { kept } of this.#open.values())
       if (kept.lease.attempt === lease.attempt && kept.order > order) return null;
     return lease;
-  }
-}
-
-function send(socket: WebSocket, frame: AgentDownFrame): boolean {
-  if (socket.readyState !== WebSocket.OPEN) return false;
-  try {
-    socket.send(JSON.stringify(frame));
-    return true;
-  } catch {
-    return false;
   }
 }

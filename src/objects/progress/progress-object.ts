@@ -12,6 +12,7 @@ import { PING, PONG, VIEWER_SUBPROTOCOL } from "../../protocol/progress.ts";
 import { isTerminal } from "../../protocol/states.ts";
 import { EDGE_HEADERS, type ProgressRpc, type Snapshot, type ViewerIdentity } from "../contract.ts";
 import { accountOf } from "../locate.ts";
+import { answerClose, closeQuietly } from "../sockets.ts";
 import { Access, type Admission } from "./access.ts";
 import { AgentFrames } from "./agent-frames.ts";
 import { AgentLink } from "./agent-link.ts";
@@ -19,7 +20,7 @@ import { agentIdentityOf, attachmentOf, viewerIdentityOf } from "./attachment.ts
 import { endFrames } from "./end-frames.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { Picture } from "./picture.ts";
-import { type Close, closeQuietly, type Outgoing, type Viewer, Viewers } from "./viewers.ts";
+import { type Close, type Outgoing, type Viewer, Viewers } from "./viewers.ts";
 
 const REFUSED: { [why in Extract<Admission, { ok: false }>["why"]]: Close & { status: number } } = {
   unknown: { status: 404, code: CLOSE.REFUSED, reason: "unknown job" },
@@ -87,7 +88,7 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   }
 
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
-    closeQuietly(socket, code === 1005 || code === 1006 || code === 1015 ? 1000 : code, "");
+    answerClose(socket, code);
     await this.#gone(socket);
   }
 

@@ -8,6 +8,7 @@
  * is counted; beyond the bound it is closed and comes back to a snapshot.
  */
 import { CLOSE } from "../../protocol/close-codes.ts";
+import { closeQuietly } from "../sockets.ts";
 import { type Access, nameOf } from "./access.ts";
 import type { ViewerAttachment } from "./attachment.ts";
 
@@ -157,14 +158,5 @@ export class Viewers {
         this.keepOne(viewer, viewer.kept.seq);
       }
     }
-  }
-}
-
-/** Closing a socket that is already closing is no fault. */
-export function closeQuietly(socket: WebSocket, code: number, reason: string): void {
-  try {
-    socket.close(code, reason);
-  } catch {
-    // Already closed.
   }
 }
