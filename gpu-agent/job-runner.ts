@@ -4,7 +4,7 @@
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
-import type { ReleaseRequest } from "../src/protocol/agent-api.ts";
+import { DEFAULT_SOCKET_GRACE_MS, type ReleaseRequest } from "../src/protocol/agent-api.ts";
 import { AttemptClock } from "./attempt-clock.ts";
 import { AttemptWatch, FIRST_REPORT } from "./attempt-watch.ts";
 import { pause } from "./clock.ts";
@@ -291,9 +291,6 @@ export class JobRunner {
     if (dir) await rm(dir, { recursive: true, force: true }).catch(() => {});
   }
 }
-
-/** Used when the control plane does not name its own. */
-const DEFAULT_SOCKET_GRACE_MS = 9_000;
 
 function isOutOfMemory(end: RunEnd): boolean {
   return end.kind === "failed" && end.error.cause === "out_of_memory";

@@ -8,6 +8,7 @@ import { causeOf, logLine } from "../platform/log.ts";
 import { ERROR_STATUS } from "../protocol/errors.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import type { AppEnv } from "./context.ts";
+import { isPassing } from "./errors.ts";
 import { parseBy, readJson } from "./request-body.ts";
 
 type AgentErrorStatus = 400 | 401 | 404 | 413 | 426 | 429 | 500 | 503;
@@ -42,10 +43,5 @@ export async function agentBody<S extends z.ZodType>(
 /** An exception of an agent route: an outage of an object is 503 and repeatable, anything else a bug of ours. */
 export function agentException(error: Error, c: Context<AppEnv>): Response {
   logLine("error", "exception", { request_id: c.get("request_id"), path: c.req.path, cause: causeOf(error) });
-  return isOutage(error) ? agentError(c, 503, "unavailable") : agentError(c, 500, "internal_error");
-}
-
-/** The runtime marks what may pass by itself: an object that moved, restarted or has too much to do. */
-function isOutage(error: Error): boolean {
-  return ("retryable" in error && error.retryable === true) || ("overloaded" in error && error.overloaded === true);
+  return isPassing(error) ? agentError(c, 503, "unavailable") : agentError(c, 500, "internal_error");
 }

@@ -46,7 +46,7 @@ export function errorEnvelope(refusal: Refusal, requestId: string, nowMs: number
 
 /** The response of a refusal: its status, the envelope, `Retry-After`, and on 401 the challenge. */
 export function refusalResponse(c: Context<AppEnv>, given: Refusal): Response {
-  const refusal = given.code === "UNAUTHORIZED" ? UNAUTHORIZED : given;
+  const refusal = ALIKE.get(given.code) ?? given;
   const retryAfter = retryAfterSeconds(refusal);
   if (retryAfter !== null) c.header("Retry-After", String(retryAfter));
   if (refusal.code === "UNAUTHORIZED") c.header("WWW-Authenticate", 'Bearer realm="comfy-edge"');
@@ -59,10 +59,20 @@ export const NOT_FOUND = refusalOf("NOT_FOUND", "There is nothing here under thi
 export const UNAUTHORIZED = refusalOf("UNAUTHORIZED", "A valid API key is required.");
 export const INTERNAL_ERROR = refusalOf("INTERNAL_ERROR", "Something went wrong on our side. Quote the request id.");
 
+/** What must not tell one cause from another, whoever refused: these are answered to the letter alike. */
+const ALIKE: ReadonlyMap<Refusal["code"], Refusal> = new Map([
+  ["UNAUTHORIZED", UNAUTHORIZED],
+  ["NOT_FOUND", NOT_FOUND],
+]);
+
 const UNAVAILABLE = refusalOf("BACKEND_UNAVAILABLE", "The service is busy or restarting. Try again.");
 
 /** What an exception may say: an object that is overloaded or restarting is 503, everything else a bare 500. */
 export function exceptionRefusal(error: Error): Refusal {
-  const isPassing = Reflect.get(error, "overloaded") === true || Reflect.get(error, "retryable") === true;
-  return isPassing ? UNAVAILABLE : INTERNAL_ERROR;
+  return isPassing(error) ? UNAVAILABLE : INTERNAL_ERROR;
+}
+
+/** The runtime marks what may pass by itself: an object that moved, restarted or has too much to do. */
+export function isPassing(error: Error): boolean {
+  return Reflect.get(error, "overloaded") === true || Reflect.get(error, "retryable") === true;
 }

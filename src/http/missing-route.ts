@@ -1,6 +1,6 @@
 /**
  * Owns the answer where no route matched: 405 with `Allow` when the path exists under other methods, else 404.
- * Invariant: never tells more than the OpenAPI document does; needs no key and wakes nothing.
+ * Invariant: tells which methods a path of ours has and nothing more; needs no key and wakes nothing.
  */
 import type { Hono, NotFoundHandler } from "hono";
 import { TrieRouter } from "hono/router/trie-router";

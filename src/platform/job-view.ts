@@ -134,6 +134,7 @@ export function timeText(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-function timeTextOrNull(ms: number | null): string | null {
+/** The same; null stays null. */
+export function timeTextOrNull(ms: number | null): string | null {
   return ms === null ? null : timeText(ms);
 }

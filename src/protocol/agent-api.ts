@@ -96,11 +96,14 @@ export const claimRequestSchema = z.object({
 export const claimRefusalSchema = z.enum(["gone", "already_claimed", "not_yet", "wrong_pool", "not_for_you"]);
 export type ClaimRefusal = z.infer<typeof claimRefusalSchema>;
 
+/** The socket grace of a grant that names none. */
+export const DEFAULT_SOCKET_GRACE_MS = 9_000;
+
 export const claimGrantSchema = z.object({
   lease: z.string().max(128),
   lease_expires_in_ms: ms,
   renew_every_ms: ms,
-  /** What is left of the lease once the progress socket is seen broken; absent: 9 s. */
+  /** What is left of the lease once the progress socket is seen broken; absent: `DEFAULT_SOCKET_GRACE_MS`. */
   socket_grace_ms: ms.optional(),
   account: z.string(),
   job: z.string(),

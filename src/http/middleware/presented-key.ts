@@ -13,7 +13,7 @@ import type { AppEnv } from "../context.ts";
 /** A key whose MAC held: what it says of itself, and what its object is told. The secret itself goes no further. */
 export type PresentedKey = { kind: KeyKind; account: string; keyid: KeyId; proof: KeyProof };
 
-/** Longer texts are no keys of ours (a key has 115 characters at most). */
+/** Longer texts are no keys of ours (a key has 117 characters at most). */
 const MAX_KEY_LENGTH = 160;
 
 /** The key in `Authorization: Bearer` or `X-API-Key`, MAC checked. Null: none, malformed, forged, or two that differ. */

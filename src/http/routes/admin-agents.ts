@@ -10,6 +10,7 @@ import { poolOf } from "../../objects/locate.ts";
 import { mintKey } from "../../platform/api-key.ts";
 import { type PoolConfig, poolConfig } from "../../platform/env.ts";
 import { randomBase32 } from "../../platform/hash.ts";
+import { timeTextOrNull } from "../../platform/job-view.ts";
 import { macsOf } from "../../platform/macs.ts";
 import { refusalOf } from "../../protocol/errors.ts";
 import { type PoolName, poolIdOf, poolNameSchema } from "../../protocol/ids.ts";
@@ -71,7 +72,7 @@ adminAgentRoutes.get("/pools", async (c) => {
 
 async function shownPool(c: Context<AppEnv>, { name, policy, default_model }: PoolConfig) {
   const { agents, ready, paused_until } = await poolOf(c.env, name).status();
-  return { name, policy, default_model, agents, ready, paused_until: iso(paused_until) };
+  return { name, policy, default_model, agents, ready, paused_until: timeTextOrNull(paused_until) };
 }
 
 function unknownPool(pool: string) {
@@ -87,9 +88,12 @@ function record(c: Context<AppEnv>, action: string, pool: PoolName, row: AgentRo
 
 function shown(pool: PoolName, row: AgentRow) {
   const { agent, name, online } = row;
-  return { agent, pool, name, online, created_at: iso(row.created_at), revoked_at: iso(row.revoked_at) };
-}
-
-function iso(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString();
+  return {
+    agent,
+    pool,
+    name,
+    online,
+    created_at: timeTextOrNull(row.created_at),
+    revoked_at: timeTextOrNull(row.revoked_at),
+  };
 }

@@ -7,6 +7,7 @@ import { z } from "zod";
 import type { KeyRow } from "../../objects/contract.ts";
 import { accountOf } from "../../objects/locate.ts";
 import { mintKey } from "../../platform/api-key.ts";
+import { timeTextOrNull } from "../../platform/job-view.ts";
 import { macsOf } from "../../platform/macs.ts";
 import { type AccountId, accountIdSchema, keyIdSchema, SYS_ACCOUNT } from "../../protocol/ids.ts";
 import type { AppEnv } from "../context.ts";
@@ -90,13 +91,9 @@ function shown(user_id: AccountId, row: KeyRow) {
     user_id,
     kind: row.kind,
     name: row.name,
-    created_at: iso(row.created_at),
-    expires_at: iso(row.expires_at),
-    revoked_at: iso(row.revoked_at),
-    last_used_at: iso(row.last_used_at),
+    created_at: timeTextOrNull(row.created_at),
+    expires_at: timeTextOrNull(row.expires_at),
+    revoked_at: timeTextOrNull(row.revoked_at),
+    last_used_at: timeTextOrNull(row.last_used_at),
   };
-}
-
-function iso(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString();
 }

@@ -8,6 +8,7 @@ import { accountOf } from "../../objects/locate.ts";
 import { newAccountId } from "../../platform/api-key.ts";
 import { directoryOf, type UserRow } from "../../platform/directory.ts";
 import { regionSchema } from "../../platform/env.ts";
+import { timeText } from "../../platform/job-view.ts";
 import { causeOf, logLine } from "../../platform/log.ts";
 import { refusalOf } from "../../protocol/errors.ts";
 import { poolNameSchema } from "../../protocol/ids.ts";
@@ -69,5 +70,5 @@ adminUserRoutes.get("/", async (c) => {
 });
 
 function shown(row: UserRow) {
-  return { ...row, created_at: new Date(row.created_at).toISOString() };
+  return { ...row, created_at: timeText(row.created_at) };
 }

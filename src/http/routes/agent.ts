@@ -10,7 +10,12 @@ import type { Settings } from "../../platform/env.ts";
 import { logLine } from "../../platform/log.ts";
 import { macsOf } from "../../platform/macs.ts";
 import { count } from "../../platform/metrics.ts";
-import { type ClaimGrantBody, type ClaimRefusal, claimRequestSchema } from "../../protocol/agent-api.ts";
+import {
+  type ClaimGrantBody,
+  type ClaimRefusal,
+  claimRequestSchema,
+  DEFAULT_SOCKET_GRACE_MS,
+} from "../../protocol/agent-api.ts";
 import type { RefFields } from "../../protocol/ids.ts";
 import { agentBody, agentError, agentException } from "../agent-answer.ts";
 import type { AppEnv } from "../context.ts";
@@ -21,8 +26,6 @@ import { agentSocketRoutes } from "./agent-sockets.ts";
 
 /** Inputs are fetched right after the claim; a download that is slow to start still finds its URL good. */
 const INPUT_URL_TTL_S = 3_600;
-/** What an agent counts with when its grant does not say. */
-const DEFAULT_GRACE_MS = 9_000;
 
 export const agentRoutes = new OpenAPIHono<AppEnv>();
 agentRoutes.onError(agentException);
@@ -88,5 +91,5 @@ async function grantBody(settings: Settings, ref: RefFields, grant: ClaimGrant):
 
 /** An agent must stop before an account with another grace gives its lease to the next one. */
 function graceOf({ LEASE_SOCKET_GRACE_MS }: Settings): { socket_grace_ms?: number } {
-  return LEASE_SOCKET_GRACE_MS === DEFAULT_GRACE_MS ? {} : { socket_grace_ms: LEASE_SOCKET_GRACE_MS };
+  return LEASE_SOCKET_GRACE_MS === DEFAULT_SOCKET_GRACE_MS ? {} : { socket_grace_ms: LEASE_SOCKET_GRACE_MS };
 }

@@ -5,7 +5,7 @@
 import type { Context } from "hono";
 import { accountOf } from "../../objects/locate.ts";
 import { renderJobListItem, renderJobView, timeText } from "../../platform/job-view.ts";
-import { type Refusal, refusalOf } from "../../protocol/errors.ts";
+import { refusalOf } from "../../protocol/errors.ts";
 import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { AppEnv } from "../context.ts";
@@ -30,7 +30,7 @@ addRoute(jobRoutes, docs.submit, async (c) => {
   const done = await account(c).submit(command.value);
   if (!done.ok) {
     if (done.refusal.rate !== undefined) setRateHeaders(c, done.refusal.rate, Date.now());
-    return refused(c, done.refusal);
+    return refusalResponse(c, done.refusal);
   }
   const { records, replayed, rate } = done.value;
   const [record] = records;
@@ -47,7 +47,7 @@ addRoute(jobRoutes, docs.list, async (c) => {
   const query = listQuery(c.req.queries());
   if (!query.ok) return refusalResponse(c, query.refusal);
   const page = await account(c).listJobs(c.get("caller").auth, query.value);
-  if (!page.ok) return refused(c, page.refusal);
+  if (!page.ok) return refusalResponse(c, page.refusal);
   const { records, total, next_cursor } = page.value;
   if (next_cursor !== null) c.header("Link", nextLink(c, next_cursor));
   const jobs = await Promise.all(records.map((record) => renderJobListItem(c.get("settings"), record)));
@@ -69,7 +69,7 @@ for (const doc of [docs.cancelByDelete, docs.cancelByPost])
     const job = jobIdOf(c);
     if (job === null) return refusalResponse(c, NOT_FOUND);
     const done = await account(c).cancelJob(c.get("caller").auth, job);
-    if (!done.ok) return refused(c, done.refusal);
+    if (!done.ok) return refusalResponse(c, done.refusal);
     const { record, changed } = done.value;
     return c.json(await renderJobView(c.get("settings"), record), changed ? 202 : 200);
   });
@@ -93,13 +93,13 @@ addRoute(jobRoutes, docs.events, async (c) => {
   if (!/^\d{1,9}$/.test(after))
     return refusalResponse(c, refusalOf("BAD_REQUEST", "after must be a revision.", { field: "after" }));
   const events = await account(c).listEvents(c.get("caller").auth, job, Number(after));
-  if (!events.ok) return refused(c, events.refusal);
+  if (!events.ok) return refusalResponse(c, events.refusal);
   return c.json({ events: events.value.map((event) => ({ ...event, ts: timeText(event.ts) })) });
 });
 
 addRoute(jobRoutes, docs.usage, async (c) => {
   const usage = await account(c).usage(c.get("caller").auth);
-  if (!usage.ok) return refused(c, usage.refusal);
+  if (!usage.ok) return refusalResponse(c, usage.refusal);
   const { today, by_day, ...rest } = usage.value;
   const nowMs = Date.now();
   return c.json({
@@ -127,12 +127,7 @@ async function findJob(c: Context<AppEnv>): Promise<JobRecord | Response> {
   const job = jobIdOf(c);
   if (job === null) return refusalResponse(c, NOT_FOUND);
   const found = await account(c).getJob(c.get("caller").auth, job);
-  return found.ok ? found.value : refused(c, found.refusal);
-}
-
-/** An account's refusal. Its NOT_FOUND is ours, to the letter: unknown, foreign and malformed ids look the same. */
-function refused(c: Context<AppEnv>, refusal: Refusal): Response {
-  return refusalResponse(c, refusal.code === "NOT_FOUND" ? NOT_FOUND : refusal);
+  return found.ok ? found.value : refusalResponse(c, found.refusal);
 }
 
 function nextLink(c: Context<AppEnv>, cursor: JobId): string {

@@ -58,7 +58,7 @@ addRoute(streamRoutes, docs.ticket, async (c) => {
   const caller = c.get("caller");
   if (job === null) return refusalResponse(c, NOT_FOUND);
   const found = await accountOf(c.env, caller.account, caller.region).getJob(caller.auth, job);
-  if (!found.ok) return refusalResponse(c, found.refusal.code === "NOT_FOUND" ? NOT_FOUND : found.refusal);
+  if (!found.ok) return refusalResponse(c, found.refusal);
   const { account, keyid } = keyOf(caller);
   const nonce = ticketNonce({ account, keyid: keyIdSchema.parse(keyid) }, randomBase32(12));
   const expires_s = Math.ceil(Date.now() / 1000) + TICKET_LIFE_S;
