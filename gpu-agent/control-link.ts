@@ -131,8 +131,8 @@ export class ControlLink {
       return;
     }
     const replaced = code === CLOSE.REPLACED;
-    this.#handlers.closed(replaced ? "another process uses this token" : why);
-    // The older of two processes stays away: it goes on by doorbell.
+    this.#handlers.closed(replaced ? "replaced by a newer socket" : why);
+    // The pool holds the newer socket of this process for the one that counts.
     if (replaced) return;
     this.#timer = setTimeout(() => this.#connect(), jittered(this.#backoff, 0.5));
     this.#backoff = Math.min(MAX_BACKOFF_MS, this.#backoff * 2);

@@ -83,10 +83,6 @@ export class Slot {
     return this.#current?.ref ?? null;
   }
 
-  get attempts(): number {
-    return this.#running.size;
-  }
-
   /** True when the caller now holds the slot and must `start` or `unreserve`. */
   reserve(): boolean {
     if (!this.isIdle) return false;

@@ -36,7 +36,7 @@ export type AdmissionRules = {
 };
 export type Admitted = { readonly tat: number };
 
-/** Names of the items of a request that a role may not ask for at all. */
+/** Why a request asks for more than its role may ever have at once; null when it does not. */
 export function refusedShape(asked: Asked, rules: AdmissionRules): Refusal | null {
   if (asked.jobs < 1) return refusalOf("VALIDATION_ERROR", "no job was given", { field: "jobs" });
   if (asked.jobs > rules.role.batch)

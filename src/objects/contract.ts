@@ -91,7 +91,8 @@ export type ListQuery = {
 export type ListPage = { records: JobRecord[]; total: number; next_cursor: JobId | null };
 
 export type CancelDone = {
-  record: JobRecord /** True when this call, or one still under way, changed the job: 202. */;
+  record: JobRecord;
+  /** True when this call, or one still under way, changed the job: 202. */
   changed: boolean;
 };
 
@@ -230,7 +231,6 @@ export type PoolStatus = {
   agents: { online: number; busy: number };
   ready: number;
   paused_until: number | null;
-  /** Why a job with these needs would wait; null when an agent could take it. */
 };
 
 export type NewAgent = { agent: string; name: string; keyid: KeyId; secret_sha256: string };

@@ -22,7 +22,7 @@ export type AccountContext = {
   readonly now: () => number;
   /** In [0, 1). */
   readonly random: () => number;
-  /** Keeps the object until the work is done; what it throws is counted. */
+  /** Keeps the object until the work is done; what it throws ends there: whoever it concerns has counted it. */
   readonly background: (work: Promise<unknown>) => void;
 };
 

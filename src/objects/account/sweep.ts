@@ -23,7 +23,7 @@ const BROKEN_RETRY_MS = 60_000;
 /** After so many tries an end is taken as told: viewers that come later read it anyway. */
 const MAX_PUBLISHES = 12;
 
-/** Handles everything due at `now`. What it leaves (more than 5,000 rows) is due at once again. */
+/** Handles everything due at `now`. What it leaves (more than 5,000 rows) is due at once again: the caller looks when. */
 export function sweep(ctx: AccountContext, tables: AccountTables, now: number): Effects {
   const effects = noEffects();
   for (let page = 0; page < MAX_PAGES; page++) {
@@ -32,8 +32,6 @@ export function sweep(ctx: AccountContext, tables: AccountTables, now: number): 
     if (jobs.length < PAGE) break;
   }
   ctx.database.transact(() => dispatch(ctx, tables, now, effects));
-  wantBy(effects, tables.live.nextDue());
-  wantBy(effects, tables.outbox.nextDue());
   return effects;
 }
 
