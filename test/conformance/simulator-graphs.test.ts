@@ -72,12 +72,11 @@ describe("graphs without a model", () => {
         "5": { class_type: "ImageInvert", inputs: { image: ["4", 0] } },
         "6": { class_type: "SaveImage", inputs: { images: ["5", 0], filename_prefix: "wf2/mask" } },
         "7": { class_type: "PreviewImage", inputs: { images: ["4", 0] } },
+        "8": { class_type: "MaskPreview", inputs: { mask: ["3", 0] } },
       };
       const entry = await run(url, graph);
-      expect([entry.outputs["6"]?.images?.[0]?.type, entry.outputs["7"]?.images?.[0]?.type]).toEqual([
-        "output",
-        "temp",
-      ]);
+      const types = ["6", "7", "8"].map((node) => entry.outputs[node]?.images?.[0]?.type);
+      expect(types).toEqual(["output", "temp", "temp"]);
       const picture = await firstFile(url, { ...entry, outputs: { "6": entry.outputs["6"] ?? {} } });
       expect([await pixelAt(picture, 0, 0), await pixelAt(picture, 20, 20)]).toEqual([
         [255, 255, 255],

@@ -10,7 +10,8 @@ import { encodeAnimatedPng, encodePng } from "../png.ts";
 import { type Dumpable, dump, isMap } from "../python-json.ts";
 import { type ImageBatch, isOpaque } from "../values.ts";
 import { type Inputs, type NodeClass, NodeError, type NodeResult, type RunContext } from "./definition.ts";
-import { booleanFrom, floatSpec, imageOf, intSpec, numberFrom, textFrom, textOr } from "./reading.ts";
+import { maskAsImage } from "./masks.ts";
+import { booleanFrom, floatSpec, imageOf, intSpec, maskOf, numberFrom, textFrom, textOr } from "./reading.ts";
 
 export const HIDDEN = { prompt: "PROMPT", extra_pnginfo: "EXTRA_PNGINFO" } as const;
 const core = { schema: "classic", isOutput: true, outputs: [] } as const;
@@ -91,6 +92,19 @@ const previewImage: NodeClass = {
   hidden: HIDDEN,
   run: async (inputs, context) =>
     saveStills(imageOf(inputs, "images"), context, "temp", `ComfyUI_temp_${randomLetters()}`, 1),
+};
+
+const maskPreview: NodeClass = {
+  ...core,
+  name: "MaskPreview",
+  displayName: "MaskPreview",
+  category: "mask",
+  module: "comfy_extras.nodes_mask",
+  description: "Saves a mask as a picture in the temporary folder.",
+  required: () => ({ mask: ["MASK"] }),
+  hidden: HIDDEN,
+  run: async (inputs, context) =>
+    saveStills(maskAsImage(maskOf(inputs, "mask")), context, "temp", `ComfyUI_temp_${randomLetters()}`, 4),
 };
 
 function animated(file: string, place: SavePlace): NodeResult {
@@ -207,6 +221,7 @@ const previewAny: NodeClass = {
 export const SAVING: NodeClass[] = [
   saveImage,
   previewImage,
+  maskPreview,
   saveAnimatedPng,
   saveAnimatedWebp,
   saveImageWebsocket,
