@@ -22,6 +22,7 @@ describe("transport", () => {
   it("refuses plain HTTP outside dev, and tells browsers to stay on HTTPS", async () => {
     const over = {
       ENVIRONMENT: "prod",
+      R2_SECRET_ACCESS_KEY: "0123456789abcdef0123",
       KEY_MAC_SECRET: "a:0123456789abcdef0123",
       BOOTSTRAP_TOKEN: "0123456789abcdef0123",
       QUEUE_API_TOKEN: "0123456789abcdef0123",
