@@ -27,7 +27,7 @@ const ALLOWED: Record<string, { ours: string[]; packages: string[] | "any" }> = 
     ours: ["src/objects", "src/domain", "src/storage", "src/platform", "src/protocol"],
     packages: ["cloudflare:workers", "zod", "drizzle-orm"],
   },
-  "src/objects/contract": { ours: ["src/protocol"], packages: [] },
+  "src/objects/contract": { ours: ["src/objects/contract", "src/protocol"], packages: [] },
   "src/objects/locate": { ours: ["src/objects/contract", "src/protocol", "src/platform/env"], packages: [] },
   "src/queues": {
     ours: ["src/queues", "src/objects/contract", "src/objects/locate", "src/domain", "src/platform", "src/protocol"],

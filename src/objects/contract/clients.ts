@@ -1,0 +1,90 @@
+/**
+ * Owns what clients may ask of an account: submit, read, cancel.
+ * Invariant: expected refusals are values; a method throws only for a bug or an outage. Types cross RPC as plain data.
+ */
+import type { Refusal } from "../../protocol/errors.ts";
+import type { JobId, PoolName } from "../../protocol/ids.ts";
+import type { JobEvent, JobRecord, JobSource } from "../../protocol/job.ts";
+import type { Result } from "../../protocol/result.ts";
+import type { JobState } from "../../protocol/states.ts";
+import type { Auth, RateState } from "./auth.ts";
+
+export type NewInput = { name: string; bucket_key: string; size_bytes: number; md5: string };
+
+export type NewJob = {
+  source: JobSource;
+  /** Effective parameters as JSON text, null for a raw workflow. */
+  params_text: string | null;
+  template: { id: string; version: number } | null;
+  /** The graph as text, integers verbatim; stored once per SHA-256. */
+  workflow_text: string;
+  /** SHA-256 of `workflow_text`, in hex. */
+  workflow_hash: string;
+  /** Seed of the job as text when there is exactly one, for artifacts. */
+  seed: string | null;
+  explicit_seed: boolean;
+  pool: PoolName | null;
+  priority: number;
+  user_id: string | null;
+  metadata: { [name: string]: string };
+  webhook_url: string | null;
+  run_timeout_ms: number | null;
+  queue_timeout_ms: number | null;
+  inputs: NewInput[];
+  /** Images asked for by parameters, held against the role's `batch`; absent or 1 for a workflow. */
+  batch_size?: number;
+};
+
+export type SubmitCommand = {
+  auth: Auth;
+  /** Route name: part of the fingerprint's scope. */
+  route: "jobs" | "bulk" | "generate" | "rerun";
+  idempotency: { key: string; fingerprint: string } | null;
+  /** One, or several in bulk: all are admitted or none. */
+  jobs: NewJob[];
+  request_id: string;
+  traceparent: string | null;
+};
+
+export type SubmitDone = { records: JobRecord[]; replayed: boolean; rate: RateState };
+/** A refusal that still tells the rate headers. */
+export type RefusedWithRate = Refusal & { rate?: RateState };
+
+export type ListQuery = {
+  status: JobState[] | null;
+  limit: number;
+  /** Exclusive: jobs older than this id. */
+  cursor: JobId | null;
+  offset: number;
+  created_after_ms: number | null;
+  created_before_ms: number | null;
+  template: string | null;
+  metadata: { [name: string]: string };
+};
+export type ListPage = { records: JobRecord[]; total: number; next_cursor: JobId | null };
+
+export type CancelDone = {
+  record: JobRecord;
+  /** True when this call, or one still under way, changed the job: 202. */
+  changed: boolean;
+};
+
+export type Usage = {
+  role: string;
+  region: string;
+  limits: { daily: number | null; max_active: number; max_running: number };
+  today: { jobs: number; remaining: number | null; resets_at_ms: number };
+  active: number;
+  running: number;
+  gpu_seconds: number;
+  by_day: { date: string; jobs: number; succeeded: number; failed: number; gpu_seconds: number }[];
+};
+
+export interface ClientRpc {
+  submit(command: SubmitCommand): Promise<Result<SubmitDone, RefusedWithRate>>;
+  getJob(auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>>;
+  listJobs(auth: Auth, query: ListQuery): Promise<Result<ListPage, Refusal>>;
+  listEvents(auth: Auth, job: JobId, afterRevision: number): Promise<Result<JobEvent[], Refusal>>;
+  cancelJob(auth: Auth, job: JobId): Promise<Result<CancelDone, Refusal>>;
+  usage(auth: Auth): Promise<Result<Usage, Refusal>>;
+}
