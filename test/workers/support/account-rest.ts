@@ -9,6 +9,7 @@ import type { World } from "./account-world.ts";
 /** Faults stop and capable agents live: every job must come to its end (I9). */
 export async function comeToRest(world: World): Promise<void> {
   world.faults = [];
+  world.catchUp();
   for (let round = 0; round < 60; round++) {
     const rows = await world.check("coming to rest");
     const active = rows.live.filter(isActive);

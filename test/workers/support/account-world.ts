@@ -51,6 +51,8 @@ export class World {
   rows: Rows | null = null;
   faults: Fault[] = [];
   readonly #deaf: boolean;
+  /** The latest moment this life has seen. */
+  #latest = Date.now();
   #inFlight = 0;
 
   /** `deaf`: queue, pool and progress objects are down all the time; rows and alarms alone must carry the account. */
@@ -147,6 +149,12 @@ export class World {
 
   tick(ms: number): void {
     vi.setSystemTime(Date.now() + ms);
+    this.#latest = Math.max(this.#latest, Date.now());
+  }
+
+  /** A clock that was set back has come to where it was: what was due then is due again. */
+  catchUp(): void {
+    vi.setSystemTime(Math.max(this.#latest, Date.now()));
   }
 
   async alarm(): Promise<boolean> {
