@@ -4,6 +4,7 @@
  */
 import { createRoute, OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import type { ZodType } from "zod";
 import { errorSchema } from "../protocol/api/views.ts";
 import { ERROR_STATUS, type ErrorCode } from "../protocol/errors.ts";
 import type { AppEnv } from "./context.ts";
@@ -21,9 +22,16 @@ export type RouteSpec = Omit<RouteConfig, "responses" | "security"> & {
   responses: RouteConfig["responses"];
   /** Error codes beyond those every keyed route may answer. */
   errors?: readonly ErrorCode[];
+  /** How a dialect spells its errors; left out: CONTRACT 1's envelope and each code's one status. */
+  errorForm?: ErrorForm;
   /** When it says false the request goes on to the next route of the same path. */
   when?: (c: Context<AppEnv>) => boolean;
 };
+
+/** The body of a dialect's errors, and the statuses it may answer a code with. */
+export type ErrorForm = { schema: ZodType; statusesOf: (code: ErrorCode) => readonly number[] };
+
+const NATIVE: ErrorForm = { schema: errorSchema, statusesOf: (code) => [ERROR_STATUS[code]] };
 
 const EVERY_ROUTE: readonly ErrorCode[] = ["INTERNAL_ERROR"];
 const EVERY_KEYED_ROUTE: readonly ErrorCode[] = [
@@ -40,12 +48,12 @@ export function newRouteSet(): RouteSet {
 
 /** Adds one route: `path` in OpenAPI's spelling (`/jobs/{id}`), relative to where the set is mounted. */
 export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandler): void {
-  const { policy, errors, when, ...config } = spec;
+  const { policy, errors, errorForm, when, ...config } = spec;
   const codes = [...EVERY_ROUTE, ...(policy === "client" ? EVERY_KEYED_ROUTE : []), ...(errors ?? [])];
   const route = createRoute({
     ...config,
     security: policy === "client" ? [{ bearer: [] }, { apiKey: [] }] : [],
-    responses: { ...config.responses, ...errorResponses(codes) },
+    responses: { ...config.responses, ...errorResponses(codes, errorForm ?? NATIVE) },
   });
   routes.openAPIRegistry.registerPath(route);
   routes.on(config.method.toUpperCase(), route.getRoutingPath(), async (c, next) => {
@@ -59,13 +67,14 @@ export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandle
   });
 }
 
-function errorResponses(codes: readonly ErrorCode[]): RouteConfig["responses"] {
+function errorResponses(codes: readonly ErrorCode[], form: ErrorForm): RouteConfig["responses"] {
   const byStatus = new Map<number, ErrorCode[]>();
-  for (const code of codes) byStatus.set(ERROR_STATUS[code], [...(byStatus.get(ERROR_STATUS[code]) ?? []), code]);
+  for (const code of codes)
+    for (const status of form.statusesOf(code)) byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   return Object.fromEntries(
     [...byStatus].map(([status, of]) => [
       status,
-      { description: of.join(", "), content: { "application/json": { schema: errorSchema } } },
+      { description: of.join(", "), content: { "application/json": { schema: form.schema } } },
     ]),
   );
 }
