@@ -14,7 +14,7 @@ const GENERATED: readonly string[] = [];
 /** Folder -> what its files may import: folders of ours, and packages. The longest matching folder decides. */
 const ALLOWED: Record<string, { ours: string[]; packages: string[] | "any" }> = {
   "src/protocol": { ours: ["src/protocol"], packages: ["zod"] },
-  "src/domain": { ours: ["src/domain", "src/protocol"], packages: ["zod"] },
+  "src/domain": { ours: ["src/domain", "src/protocol"], packages: ["zod", "ipaddr.js"] },
   "src/storage": {
     ours: ["src/storage", "src/domain", "src/protocol", "migrations"],
     packages: ["drizzle-orm", "zod"],

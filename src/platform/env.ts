@@ -45,6 +45,13 @@ const jsonText = z.string().transform((text, ctx): unknown => {
   }
 });
 
+const commaList = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((s) => s.trim())
+    .filter((s) => s !== ""),
+);
+
 export const poolConfigSchema = z.object({
   name: poolNameSchema,
   binding: z.string().regex(/^JOBS_[A-Z0-9_]+$/),
@@ -74,13 +81,10 @@ const settingsSchema = z
     WEBSOCKET_ENABLED: flag,
     RATE_LIMIT_ENABLED: flag,
     OFFERS_ENABLED: flag,
-    CORS_ORIGINS: z.string().transform((text) =>
-      text
-        .split(",")
-        .map((s) => s.trim())
-        .filter((s) => s !== ""),
-    ),
+    CORS_ORIGINS: commaList,
     PUBLIC_URL: z.url().transform((url) => url.replace(/\/+$/, "")),
+    /** Origins that webhooks and fetches may go to against the rules (`http://127.0.0.1:*`: any port). Only in dev. */
+    DEV_TARGETS: commaList,
     R2_ENDPOINT: z.url().transform((url) => url.replace(/\/+$/, "")),
     R2_BUCKET: z.string().min(3),
     QUEUE_API_BASE: z.url().transform((url) => url.replace(/\/+$/, "")),
@@ -107,6 +111,8 @@ const settingsSchema = z
       ctx.addIssue({ code: "custom", path: ["RENEW_MS"], message: "must be shorter than LEASE_MS" });
     if (s.ENVIRONMENT === "dev") return;
     if (!s.AUTH_ENABLED) ctx.addIssue({ code: "custom", path: ["AUTH_ENABLED"], message: "may be false only in dev" });
+    if (s.DEV_TARGETS.length > 0)
+      ctx.addIssue({ code: "custom", path: ["DEV_TARGETS"], message: "may be set only in dev" });
     for (const name of ["KEY_MAC_SECRET", "BOOTSTRAP_TOKEN", "R2_SECRET_ACCESS_KEY", "QUEUE_API_TOKEN"] as const)
       if (s[name].includes(DEV_MARK))
         ctx.addIssue({ code: "custom", path: [name], message: "is a development secret" });

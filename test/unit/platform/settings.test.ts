@@ -40,6 +40,15 @@ describe("settings", () => {
     expect(settingsOf({ ...dev, AUTH_ENABLED: "false" })).toMatchObject({ AUTH_ENABLED: false });
   });
 
+  it("I47: refuses to start outside dev with targets let through against the rules", () => {
+    expect(() => settingsOf({ ...prod, DEV_TARGETS: "http://127.0.0.1:*" })).toThrow(
+      "DEV_TARGETS: may be set only in dev",
+    );
+    expect(settingsOf({ ...dev, DEV_TARGETS: "http://127.0.0.1:*" })).toMatchObject({
+      DEV_TARGETS: ["http://127.0.0.1:*"],
+    });
+  });
+
   it("names every wrong setting and shows no value", () => {
     const wrong = { ...prod, LEASE_MS: "soon", ROLES: "{", BOOTSTRAP_TOKEN: "s3cret" };
     expect(() => settingsOf(wrong)).toThrow(/ROLES: is not JSON.*LEASE_MS: .*BOOTSTRAP_TOKEN: /);
