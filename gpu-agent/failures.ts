@@ -5,6 +5,7 @@
 import type { FailRequest } from "../src/protocol/agent-api.ts";
 import { ComfyFault } from "./comfyui/client.ts";
 import type { RunEnd } from "./comfyui/driver.ts";
+import type { RunError } from "./comfyui/verdict.ts";
 import { CallFailed } from "./http-origin.ts";
 import { InputFailed } from "./inputs.ts";
 import { OutputRefused } from "./outputs.ts";
@@ -57,7 +58,8 @@ export function describeEnd(end: FailedEnd): Failure {
   }
 }
 
-function describeError(cause: "workflow" | "out_of_memory" | "poisoned_device", message: string): Failure {
+function describeError(cause: RunError["cause"], message: string): Failure {
+  if (cause === "disk_full") return failure("STORAGE_FAILED", "ComfyUI's disk is full.", true);
   if (cause === "out_of_memory") return failure("OUT_OF_MEMORY", message, true);
   return cause === "poisoned_device"
     ? failure("COMFYUI_UNAVAILABLE", `The GPU failed: ${message}`, true)

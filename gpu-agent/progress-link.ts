@@ -29,6 +29,8 @@ const BURST = 20;
 const PREVIEW_EVERY_MS = 250;
 /** Previews wait for nobody: with this much unsent they are dropped. */
 const MAX_BUFFERED_BYTES = 512 * 1024;
+/** A larger one is shown to nobody by the control plane, and a frame over 1 MiB would cost the socket. */
+const MAX_PREVIEW_BYTES = 500_000;
 const FINAL_CODES: readonly number[] = [CLOSE.REFUSED, CLOSE.REVOKED, CLOSE.REPLACED];
 
 export class ProgressLink {
@@ -75,6 +77,7 @@ export class ProgressLink {
     const now = monotonicMs();
     if (!isOpen(socket) || socket.bufferedAmount > MAX_BUFFERED_BYTES || now - this.#previewAt < PREVIEW_EVERY_MS)
       return;
+    if (bytes.length > MAX_PREVIEW_BYTES) return;
     this.#previewAt = now;
     const header = { type: "preview", ts: Date.now(), node, content_type } satisfies PreviewHeader;
     const json = Buffer.from(JSON.stringify(header));

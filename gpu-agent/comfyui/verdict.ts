@@ -9,7 +9,7 @@ export type RunError = {
   node_type: string | null;
   message: string;
   /** What to do about it (facts 25). */
-  cause: "workflow" | "out_of_memory" | "poisoned_device";
+  cause: "workflow" | "out_of_memory" | "poisoned_device" | "disk_full";
 };
 export type Verdict = { kind: "success" } | { kind: "interrupted" } | { kind: "error"; error: RunError };
 
@@ -51,8 +51,10 @@ function runError(data: ReturnType<typeof executionErrorSchema.parse>): RunError
 const OUT_OF_MEMORY = /OutOfMemoryError|out of memory|can't allocate memory|Allocation on device|not enough memory/i;
 const POISONED =
   /CUDA error|illegal memory access|device-side assert|CUDNN_STATUS|CUBLAS_STATUS|unspecified launch failure/i;
+const DISK_FULL = /No space left on device|not enough space on the disk|Disk quota exceeded/i;
 
 export function causeOf(text: string): RunError["cause"] {
+  if (DISK_FULL.test(text)) return "disk_full";
   if (OUT_OF_MEMORY.test(text)) return "out_of_memory";
   return POISONED.test(text) ? "poisoned_device" : "workflow";
 }

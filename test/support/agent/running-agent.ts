@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterEach } from "vitest";
 import { Agent } from "../../../gpu-agent/agent.ts";
 import { readConfig } from "../../../gpu-agent/config.ts";
 import { makeLog } from "../../../gpu-agent/log.ts";
@@ -63,6 +64,20 @@ export async function stage(options: StageOptions = {}) {
       await plane.close();
       await rm(dir, { recursive: true, force: true });
     },
+  };
+}
+
+/** `ready(...)` stages an agent for one test, waits until it has an idle slot, and the end of the test closes it. */
+export function stagePerTest() {
+  const open: Awaited<ReturnType<typeof stage>>[] = [];
+  afterEach(async () => {
+    for (const one of open.splice(0)) await one.close();
+  });
+  return async (options: StageOptions = {}) => {
+    const one = await stage(options);
+    open.push(one);
+    if (options.start !== false) await one.idle();
+    return one;
   };
 }
 
