@@ -15,6 +15,13 @@ const node = (name: string, timeoutMs: number) => ({
   },
 });
 
+/** What a run is asked for, told to the tests of the Workers runtime, which see no environment variables. */
+const { LONG, MODEL_RUNS, MODEL_SEED, MODEL_PATH } = process.env;
+const asked = {
+  long: LONG === "1",
+  model: { runs: Number(MODEL_RUNS ?? 300), seed: MODEL_SEED ? Number(MODEL_SEED) : null, path: MODEL_PATH ?? "" },
+};
+
 export default defineConfig({
   test: {
     projects: [
@@ -26,7 +33,12 @@ export default defineConfig({
             miniflare: { bindings: devVars() },
           }),
         ],
-        test: { name: "workers", include: ["test/workers/**/*.test.ts"], testTimeout: 30_000 },
+        test: {
+          name: "workers",
+          include: ["test/workers/**/*.test.ts"],
+          testTimeout: 30_000,
+          provide: { asked },
+        },
       },
       node("flows", 60_000),
       node("faults", 60_000),

@@ -11,16 +11,13 @@ import { openAccount } from "./support/account.ts";
 import { COMMANDS } from "./support/account-commands.ts";
 import { comeToRest } from "./support/account-rest.ts";
 import { SOMETIMES, seen, World } from "./support/account-world.ts";
+import { asked } from "./support/asked.ts";
 
 const NOON = Date.UTC(2030, 0, 2, 12);
 const MAX_COMMANDS = 40;
 
-/** More runs for a soak (`VITE_MODEL_RUNS=20000`), or one failure again (`VITE_MODEL_SEED`, `VITE_MODEL_PATH`). */
-type Asked = { VITE_MODEL_RUNS?: string; VITE_MODEL_SEED?: string; VITE_MODEL_PATH?: string };
-// Vite puts it there; the types of the Workers runtime do not know it.
-const asked = (import.meta as unknown as { env: Asked }).env;
-const RUNS = Number(asked.VITE_MODEL_RUNS ?? 300);
-const replay = asked.VITE_MODEL_SEED ? { seed: Number(asked.VITE_MODEL_SEED), path: asked.VITE_MODEL_PATH ?? "" } : {};
+const { runs: RUNS, seed, path } = asked().model;
+const replay = seed === null ? {} : { seed, path };
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["Date"], now: NOON });
