@@ -5,6 +5,8 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { causeOf, logLine } from "../platform/log.ts";
 import type { AppEnv } from "./context.ts";
+import { asDetail } from "./dialects/v1/detail.ts";
+import { v1Routes } from "./dialects/v1/routes.ts";
 import { exceptionRefusal, refusalResponse } from "./errors.ts";
 import { countRequests } from "./middleware/count-requests.ts";
 import { requestFrame } from "./middleware/request-frame.ts";
@@ -21,6 +23,7 @@ export const app = new OpenAPIHono<AppEnv>();
 
 app.use(requestFrame);
 app.use(countRequests);
+app.use("/v1/*", asDetail);
 app.use(requireHttps);
 app.use(allowOrigins);
 
@@ -32,6 +35,7 @@ app.notFound(missingRoute(app));
 
 // Before the streams: the two share `/jobs/{id}/events`, and this one steps aside unless JSON is asked for.
 app.route("/api/v1", jobRoutes);
+app.route("/v1", v1Routes);
 app.route("/agent/v1", agentRoutes);
 app.route("/admin", adminRoutes);
 app.route("/", healthRoutes);
