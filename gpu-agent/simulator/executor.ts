@@ -124,6 +124,10 @@ export class Execution {
     const inputs = this.resolved(nodeId);
     const blocker = [...inputs.values()].find((value) => isBlocker(value));
     if (isBlocker(blocker)) return this.blocked(node, nodeId, blocker);
+    if (this.item.brokenExtra !== undefined && node.hidden !== undefined && "extra_pnginfo" in node.hidden) {
+      const type = typeof this.item.brokenExtra === "string" ? "str" : "list";
+      throw new NodeError("AttributeError", `'${type}' object has no attribute 'get'`);
+    }
     await sabotage(this.machine, node);
     const result = await node.run(inputs, context);
     this.machine.throwIfDead();

@@ -11,6 +11,8 @@ export type QueueItem = {
   prompt: JsonMap;
   /** With `client_id`, `extra_pnginfo`, and whatever else the caller put there. */
   extraData: Map<string, Json>;
+  /** An `extra_data` that is no object, as it came: nobody checks it before it runs. */
+  brokenExtra?: Json;
   outputs: string[];
 };
 
@@ -124,6 +126,6 @@ export function withoutSecrets(extraData: Map<string, Json>): Map<string, Json> 
 }
 
 /** The five elements that /queue and /history show. */
-export function shownItem({ number, promptId, prompt, extraData, outputs }: QueueItem): Dumpable {
-  return [number, promptId, prompt, extraData, outputs];
+export function shownItem({ number, promptId, prompt, extraData, brokenExtra, outputs }: QueueItem): Dumpable {
+  return [number, promptId, prompt, brokenExtra === undefined ? extraData : brokenExtra, outputs];
 }

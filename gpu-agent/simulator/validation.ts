@@ -6,7 +6,7 @@ import { repr, str } from "./coercion.ts";
 import { checkLiteral, configOf, type NodeProblem, problem, typeText } from "./literal-checks.ts";
 import type { InputSpec, InputSpecs, NodeClass, World } from "./nodes/definition.ts";
 import { NODE_CLASSES } from "./nodes/registry.ts";
-import { isMap, type Json, type JsonMap, textAt } from "./python-json.ts";
+import { isMap, type Json, type JsonMap, PyFloat, textAt } from "./python-json.ts";
 
 export type NodeErrors = Map<string, { errors: NodeProblem[]; dependent_outputs: string[]; class_type: string }>;
 export type Verdict =
@@ -202,7 +202,7 @@ class Validation {
     const from = str(value[0]);
     const source = this.prompt.get(from);
     if (typeof value[0] !== "string" || !isMap(source)) throw new KeyError(value[0] ?? null);
-    const slot = typeof value[1] === "number" ? value[1] : Number.NaN;
+    const slot = slotOf(value[1]);
     const outputs = classAt(this.prompt, from)?.outputs ?? [];
     const received = outputs[slot < 0 ? outputs.length + slot : slot];
     if (received === undefined) throw new IndexError();
@@ -214,7 +214,8 @@ class Validation {
     return this.checkSource(name, spec, value, from);
   }
 
-  private checkSource(name: string, spec: InputSpec, value: Json[], from: string): NodeProblem | false | null {
+  /** False when the source is at fault; what raised in it is noted under it. */
+  private checkSource(name: string, spec: InputSpec, value: Json[], from: string): false | null {
     try {
       return this.check(from).isValid ? null : false;
     } catch (error) {
@@ -235,9 +236,16 @@ class Validation {
         extra,
       );
       this.checked.set(from, { isValid: false, problems: [found] });
-      return found;
+      return false;
     }
   }
+}
+
+function slotOf(value: Json | undefined): number {
+  if (typeof value === "number" && Number.isInteger(value)) return value;
+  const type =
+    typeof value === "number" || value instanceof PyFloat ? "float" : typeof value === "string" ? "str" : "list";
+  throw new TypeError(`tuple indices must be integers or slices, not ${type}`);
 }
 
 function accepts(wanted: InputSpec[0], received: string): boolean {

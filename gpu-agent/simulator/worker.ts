@@ -7,6 +7,7 @@ import type { HistoryEntry } from "./history.ts";
 import { Dead, type Machine } from "./machine.ts";
 import type { QueueItem } from "./prompt-queue.ts";
 import { withoutSecrets } from "./prompt-queue.ts";
+import type { Json } from "./python-json.ts";
 import { busy } from "./run-context.ts";
 
 /** Runs until the machine stops, or until a knob kills the worker alone. */
@@ -30,12 +31,18 @@ export async function work(machine: Machine): Promise<void> {
   }
 }
 
-function dies(machine: Machine, where: "run" | "dequeue"): boolean {
-  if (machine.faults.plan.zombie !== where) return false;
+function dies(machine: Machine, where: "run" | "dequeue", item?: QueueItem): boolean {
+  const chokes = item?.brokenExtra !== undefined && !isIterable(item.brokenExtra);
+  if (machine.faults.plan.zombie !== where && !chokes) return false;
   machine.faults.set({ zombie: null });
   machine.log.line("Exception in thread prompt_worker:");
   machine.timeline.note("worker died");
   return true;
+}
+
+/** What Python can look for a key in without raising. */
+function isIterable(value: Json): boolean {
+  return typeof value === "string" || Array.isArray(value);
 }
 
 /** False when the worker died over it: the prompt then runs for ever. */
@@ -43,7 +50,7 @@ async function runItem(machine: Machine, item: QueueItem): Promise<boolean> {
   const startedAt = performance.now();
   machine.sendStatus();
   machine.crashPoint("dequeue");
-  if (dies(machine, "run")) return false;
+  if (dies(machine, "run", item)) return false;
   if (machine.faults.plan.dequeueMs !== undefined) await busy(machine, machine.faults.plan.dequeueMs);
   machine.timeline.note("start", item.promptId);
   machine.crashPoint("start");

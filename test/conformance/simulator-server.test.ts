@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { encodePng } from "../../gpu-agent/simulator/png.ts";
 import { dump } from "../../gpu-agent/simulator/python-json.ts";
 import { Ear, get, post, run, square, submit, textToImage, withSimulator } from "../support/simulator/driver.ts";
@@ -147,6 +147,46 @@ describe("limits and listings", () => {
       await expect
         .poll(async () => JSON.stringify(await get(url, "/history")))
         .toMatch(/^\{"twice".*three_00001_.*"third"/);
+    });
+  });
+});
+
+describe("requests nobody should send (side by side with a real 0.3.64)", () => {
+  it("queues an extra_data that is null, and its worker dies over it", async () => {
+    await withSimulator({}, async ({ url }) => {
+      const { status } = await post(url, "/prompt", { prompt: square(), extra_data: null });
+      expect(status).toBe(200);
+      const later = await submit(url, square());
+      const queue = await vi.waitUntil(
+        async () => {
+          const seen = await get(url, "/queue");
+          return JSON.stringify(seen.queue_running) === "[]" ? null : seen;
+        },
+        { timeout: 15_000, interval: 5 },
+      );
+      expect(queue.queue_running).toMatchObject([[0, expect.any(String), square(), null, ["2"]]]);
+      expect(queue.queue_pending).toEqual([[1, later, square(), {}, ["2"]]]);
+    });
+  });
+
+  it("notes what raised behind an output under the node it came from, and not in the summary", async () => {
+    await withSimulator({}, async ({ url }) => {
+      const broken = { ...square(), "1": { class_type: "EmptyImage", inputs: { width: ["9", 0] } } };
+      const { json } = await post(url, "/prompt", { prompt: broken });
+      expect(json).toMatchObject({
+        error: { details: "" },
+        node_errors: { "1": { errors: [{ type: "exception_during_inner_validation", details: "'9'" }] } },
+      });
+    });
+  });
+
+  it("knows only texts as names of outputs to run, and no range but bytes=a-b", async () => {
+    await withSimulator({}, async ({ url }) => {
+      const { json } = await post(url, "/prompt", { prompt: square(), partial_execution_targets: [2] });
+      expect(json).toMatchObject({ error: { type: "prompt_no_outputs" } });
+      await upload(url, "/upload/image", flat(1), "r.png");
+      const range = await fetch(`${url}/view?filename=r.png&type=input`, { headers: { Range: "junk" } });
+      expect(range.status).toBe(416);
     });
   });
 });

@@ -144,10 +144,11 @@ function isUnchanged({ headers }: Call, stats: Stats, etag: string): boolean {
   return Number.isFinite(since) && Math.floor(stats.mtimeMs / 1000) * 1000 <= since;
 }
 
-/** The bytes asked for; null when they lie behind the end. */
+/** The bytes asked for; null when they lie behind the end, or the header cannot be read. */
 function rangeOf({ headers }: Call, size: number): { start: number; end: number; isPart: boolean } | null {
-  const match = /^bytes=(\d*)-(\d*)$/.exec(headers.range ?? "");
-  if (!match || (match[1] === "" && match[2] === "")) return { start: 0, end: size - 1, isPart: false };
+  if (headers.range === undefined) return { start: 0, end: size - 1, isPart: false };
+  const match = /^bytes=(\d*)-(\d*)$/.exec(headers.range);
+  if (!match || (match[1] === "" && match[2] === "")) return null;
   const isTail = match[1] === "";
   const start = isTail ? Math.max(0, size - Number(match[2])) : Number(match[1]);
   const end = isTail || match[2] === "" ? size - 1 : Math.min(size - 1, Number(match[2]));

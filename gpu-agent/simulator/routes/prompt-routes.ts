@@ -75,14 +75,14 @@ function accept(machine: Machine, { number, body, usageSource }: Submit): Reply 
   }
   const promptId = id === undefined || (machine.isNew && id === null) ? randomUUID() : str(id);
   const targets = body.get("partial_execution_targets");
-  const chosen = Array.isArray(targets) ? targets.map(str) : null;
+  const chosen = Array.isArray(targets) ? targets.filter((id) => typeof id === "string") : null;
   const verdict = validatePrompt(graphOf(body), chosen, machine);
   if (!verdict.isValid) return refused(verdict.error, verdict.nodeErrors);
-  const extraData = extraOf(body);
+  const { extraData, ...broken } = extraOf(body);
   if (machine.isNew) extraData.set("create_time", Date.now());
   if (machine.isNew && typeof usageSource === "string") extraData.set("comfy_usage_source", usageSource);
   machine.log.line("got prompt");
-  machine.enqueue({ number, promptId, prompt: graphOf(body), extraData, outputs: verdict.outputs });
+  machine.enqueue({ number, promptId, prompt: graphOf(body), extraData, ...broken, outputs: verdict.outputs });
   return json({ prompt_id: promptId, number, node_errors: verdict.nodeErrors });
 }
 
@@ -94,13 +94,17 @@ function graphOf(body: JsonMap): JsonMap {
   throw new TypeError("the prompt is not a dict");
 }
 
-function extraOf(body: JsonMap): Map<string, Json> {
+/** What is no object is queued as it is; only a `client_id` that must be put into it fails (500). */
+function extraOf(body: JsonMap): Pick<QueueItem, "extraData" | "brokenExtra"> {
   const extra = body.get("extra_data");
   const clientId = body.get("client_id");
-  if (extra !== undefined && !isMap(extra)) throw new TypeError("extra_data is not a dict");
+  if (extra !== undefined && !isMap(extra)) {
+    if (clientId !== undefined) throw new TypeError("extra_data does not support item assignment");
+    return { extraData: new Map(), brokenExtra: extra };
+  }
   const copy = new Map(extra ?? []);
   if (clientId !== undefined) copy.set("client_id", clientId);
-  return copy;
+  return { extraData: copy };
 }
 
 /** The newer line keeps secrets to itself. */
