@@ -38,6 +38,8 @@ export class ComfySession {
   readonly #stop = new AbortController();
   #executing: string | null = null;
   #probing = false;
+  /** The socket broke: behind the same port there may be another process by now, however soon it answers. */
+  #mayBeNew = false;
   #checking = false;
   state: SessionState = { kind: "down", reason: "starting" };
   /** Prompts of others in the queue of this ComfyUI. */
@@ -104,7 +106,8 @@ export class ComfySession {
   async #probeOnce(first: boolean): Promise<string | null> {
     try {
       const stats = await this.client.systemStats();
-      if (this.state.kind === "ready" && first) return null;
+      if (this.state.kind === "ready" && first && !this.#mayBeNew) return null;
+      this.#mayBeNew = false;
       const [hasJobsApi, capability] = await Promise.all([
         this.client.hasJobsApi(),
         readCapability(this.client, stats, this.#workDir),
@@ -133,7 +136,9 @@ export class ComfySession {
 
   #onSocket(open: boolean): void {
     for (const watcher of this.#watchers.values()) watcher.socket(open);
-    if (!open) void this.#probe();
+    if (open) return;
+    this.#mayBeNew = true;
+    void this.#probe();
   }
 
   #onEvent(event: ComfyEvent): void {
