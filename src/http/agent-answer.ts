@@ -3,13 +3,26 @@
  * Invariant: 401 means the agent's token alone; whatever is wrong behind us is 503, so that an agent repeats instead of giving up.
  */
 import type { Context } from "hono";
-import type { z } from "zod";
+import { z } from "zod";
 import { causeOf, logLine } from "../platform/log.ts";
 import { ERROR_STATUS } from "../protocol/errors.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import type { AppEnv } from "./context.ts";
+import type { ErrorForm } from "./documented-route.ts";
 import { isPassing } from "./errors.ts";
 import { parseBy, readJson } from "./request-body.ts";
+
+/** For the OpenAPI document. 426 names the versions we speak; 409 of a claim or a lease call says why as `refusal`. */
+export const agentErrorForm: ErrorForm = {
+  schema: z
+    .union([
+      z.object({ error: z.string(), message: z.string().optional() }),
+      z.object({ error: z.literal("agent_protocol"), min: z.number(), max: z.number() }),
+      z.object({ refusal: z.string() }),
+    ])
+    .meta({ id: "AgentError" }),
+  statusesOf: (code) => [ERROR_STATUS[code]],
+};
 
 type AgentErrorStatus = 400 | 401 | 404 | 413 | 426 | 429 | 500 | 503;
 

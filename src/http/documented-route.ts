@@ -1,5 +1,5 @@
 /**
- * Owns how a client route is declared: one place gives it its handler, its policy and its entry in the OpenAPI document.
+ * Owns how a route is declared: one place gives it its handler, its policy and its entry in the OpenAPI document.
  * Invariant: no route of ours goes undocumented or without a policy. Bodies are not parsed here: request-body does, losslessly.
  */
 import { createRoute, OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
@@ -8,14 +8,10 @@ import type { ZodType } from "zod";
 import { errorSchema } from "../protocol/api/views.ts";
 import { ERROR_STATUS, type ErrorCode } from "../protocol/errors.ts";
 import type { AppEnv } from "./context.ts";
-import { refusalResponse } from "./errors.ts";
-import { identifyClient } from "./middleware/authenticate-client.ts";
+import { POLICIES, type RoutePolicy } from "./middleware/policies.ts";
 
 export type RouteSet = OpenAPIHono<AppEnv>;
 export type RouteHandler = (c: Context<AppEnv>) => Promise<Response> | Response;
-
-/** `client`: a user or service key. `open`: no key. */
-export type RoutePolicy = "client" | "open";
 
 export type RouteSpec = Omit<RouteConfig, "responses" | "security"> & {
   policy: RoutePolicy;
@@ -34,13 +30,6 @@ export type ErrorForm = { schema: ZodType; statusesOf: (code: ErrorCode) => read
 const NATIVE: ErrorForm = { schema: errorSchema, statusesOf: (code) => [ERROR_STATUS[code]] };
 
 const EVERY_ROUTE: readonly ErrorCode[] = ["INTERNAL_ERROR"];
-const EVERY_KEYED_ROUTE: readonly ErrorCode[] = [
-  "UNAUTHORIZED",
-  "FORBIDDEN",
-  "BAD_REQUEST",
-  "RATE_LIMIT_EXCEEDED",
-  "BACKEND_UNAVAILABLE",
-];
 
 export function newRouteSet(): RouteSet {
   return new OpenAPIHono<AppEnv>();
@@ -49,21 +38,18 @@ export function newRouteSet(): RouteSet {
 /** Adds one route: `path` in OpenAPI's spelling (`/jobs/{id}`), relative to where the set is mounted. */
 export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandler): void {
   const { policy, errors, errorForm, when, ...config } = spec;
-  const codes = [...EVERY_ROUTE, ...(policy === "client" ? EVERY_KEYED_ROUTE : []), ...(errors ?? [])];
+  const { check, codes: policyCodes, schemes } = POLICIES[policy];
+  const codes = [...EVERY_ROUTE, ...policyCodes, ...(errors ?? [])];
   const route = createRoute({
     ...config,
-    security: policy === "client" ? [{ bearer: [] }, { apiKey: [] }] : [],
+    security: schemes.map((scheme) => ({ [scheme]: [] })),
+    "x-auth": policy,
     responses: { ...config.responses, ...errorResponses(codes, errorForm ?? NATIVE) },
   });
   routes.openAPIRegistry.registerPath(route);
   routes.on(config.method.toUpperCase(), route.getRoutingPath(), async (c, next) => {
     if (when !== undefined && !when(c)) return next();
-    if (policy === "client") {
-      const caller = await identifyClient(c);
-      if (!caller.ok) return refusalResponse(c, caller.refusal);
-      c.set("caller", caller.value);
-    }
-    return handler(c);
+    return (await check(c)) ?? handler(c);
   });
 }
 

@@ -2,7 +2,7 @@
  * Owns who an agent is: its token's MAC, then its pool's yes, remembered for 30 s.
  * Invariant: a token whose MAC does not hold wakes no object; a no is never remembered; a revoked token is refused within 30 s.
  */
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context } from "hono";
 import type { AgentIdentity, KeyProof } from "../../objects/contract.ts";
 import { poolOf } from "../../objects/locate.ts";
 import { poolConfig } from "../../platform/env.ts";
@@ -20,23 +20,23 @@ const MAX_ENTRIES = 5_000;
 
 const yes = new Map<string, { identity: AgentIdentity; untilMs: number }>();
 
-/** 426 with the accepted range for any version this control plane does not speak. */
-export const requireAgentProtocol: MiddlewareHandler<AppEnv> = async (c, next) => {
-  if (acceptsAgentProtocol(c.req.header(HEADER_PROTOCOL))) return next();
-  c.set("refused", "agent_protocol");
-  return c.json({ error: "agent_protocol", min: MIN_AGENT_PROTOCOL, max: AGENT_PROTOCOL }, 426);
-};
-
-export const authenticateAgent: MiddlewareHandler<AppEnv> = async (c, next) => {
+/** Null for an agent that speaks our protocol and whose token its pool knows; else the answer it gets. */
+export async function checkAgent(c: Context<AppEnv>): Promise<Response | null> {
+  if (!acceptsAgentProtocol(c.req.header(HEADER_PROTOCOL))) return refuseProtocol(c);
   const key = presentedKey(c);
   const pool = key === null || key.kind !== "agent" ? null : poolNameOf(key.account);
   if (key === null || pool === null || poolConfig(c.get("settings"), pool) === null) return refuseForged(c);
   const identity = await identify(c, pool, key.proof);
   if (identity === null) return agentError(c, 401, "unauthorized");
   c.set("agent", identity);
-  await next();
-  return;
-};
+  return null;
+}
+
+/** 426 with the accepted range for any version this control plane does not speak. */
+function refuseProtocol(c: Context<AppEnv>): Response {
+  c.set("refused", "agent_protocol");
+  return c.json({ error: "agent_protocol", min: MIN_AGENT_PROTOCOL, max: AGENT_PROTOCOL }, 426);
+}
 
 /** Forgets a token at once in this isolate; others do within 30 s. */
 export function forgetAgent(agent: string): void {

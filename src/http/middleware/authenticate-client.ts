@@ -33,6 +33,16 @@ export async function identifyClient(c: Context<AppEnv>): Promise<Result<Caller,
   return refuse(UNAUTHORIZED);
 }
 
+/** The caller as the account its key lives in, whoever it might act for: for what concerns the key itself. */
+export async function identifyOwner(c: Context<AppEnv>): Promise<Result<Caller, Refusal>> {
+  const key = presentedKey(c);
+  if (key === null) return refuse(await refuseUnauthenticated(c));
+  if (key.kind !== "user" && key.kind !== "service") return refuse(UNAUTHORIZED);
+  const account = accountIdSchema.parse(key.account);
+  const { kind, keyid, proof } = key;
+  return ok({ kind, account, auth: { by: "key", proof }, keyid, user_id: null, region: null });
+}
+
 function presentsKey(c: Context<AppEnv>): boolean {
   return c.req.header("Authorization") !== undefined || c.req.header("X-API-Key") !== undefined;
 }

@@ -4,7 +4,7 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { AppEnv } from "../context.ts";
-import { authenticateAdmin } from "../middleware/authenticate-admin.ts";
+import { POLICIES } from "../middleware/policies.ts";
 import { adminAgentRoutes } from "./admin-agents.ts";
 import { adminBootstrapRoutes } from "./admin-bootstrap.ts";
 import { adminKeyRoutes } from "./admin-keys.ts";
@@ -13,7 +13,11 @@ import { adminUserRoutes } from "./admin-users.ts";
 export const adminRoutes = new OpenAPIHono<AppEnv>();
 
 adminRoutes.route("/bootstrap", adminBootstrapRoutes);
-adminRoutes.use(authenticateAdmin);
+adminRoutes.use(async (c, next) => {
+  const refused = await POLICIES.admin.check(c);
+  if (refused) return refused;
+  return next();
+});
 adminRoutes.route("/users", adminUserRoutes);
 adminRoutes.route("/api-keys", adminKeyRoutes);
 adminRoutes.route("/", adminAgentRoutes);

@@ -3,7 +3,6 @@
  * Invariant: the lease's MAC names account, job and attempt, so no call can reach another one; the account alone says
  * whether that lease is still the present one. A lease whose MAC does not hold is simply lost.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Finished, LeaseLost } from "../../objects/contract.ts";
 import { accountOf } from "../../objects/locate.ts";
@@ -31,8 +30,10 @@ import type { LeaseFields } from "../../protocol/ids.ts";
 import type { Result } from "../../protocol/result.ts";
 import { agentBody, agentError } from "../agent-answer.ts";
 import type { AppEnv } from "../context.ts";
+import { addRoute, newRouteSet } from "../documented-route.ts";
+import * as docs from "./agent-documents.ts";
 
-export const agentLeaseRoutes = new OpenAPIHono<AppEnv>();
+export const agentLeaseRoutes = newRouteSet();
 
 /** The lease of a call, its MAC checked; null: none, malformed, or forged. */
 export function presentedLease(c: Context<AppEnv>): LeaseFields | null {
@@ -53,7 +54,7 @@ function answered(c: Context<AppEnv>, call: Call, result: Result<Finished, Lease
   return result.ok ? c.json({ status: result.value.status }) : leaseLost(c);
 }
 
-agentLeaseRoutes.post("/renew", async (c) => {
+addRoute(agentLeaseRoutes, docs.renew, async (c) => {
   const body = await agentBody(c, renewRequestSchema);
   if (!body.ok) return body.refusal;
   const lease = presentedLease(c);
@@ -63,7 +64,7 @@ agentLeaseRoutes.post("/renew", async (c) => {
   return c.json(answer);
 });
 
-agentLeaseRoutes.post("/uploads", async (c) => {
+addRoute(agentLeaseRoutes, docs.uploads, async (c) => {
   const body = await agentBody(c, uploadsRequestSchema);
   if (!body.ok) return body.refusal;
   const lease = presentedLease(c);
@@ -93,7 +94,7 @@ async function signedUploads(
   return { uploads: await Promise.all(uploads) };
 }
 
-agentLeaseRoutes.post("/complete", async (c) => {
+addRoute(agentLeaseRoutes, docs.complete, async (c) => {
   const body = await agentBody(c, completeRequestSchema);
   if (!body.ok) return body.refusal;
   const lease = presentedLease(c);
@@ -129,7 +130,7 @@ async function seenIn(
   }
 }
 
-agentLeaseRoutes.post("/fail", async (c) => {
+addRoute(agentLeaseRoutes, docs.fail, async (c) => {
   const body = await agentBody(c, failRequestSchema);
   if (!body.ok) return body.refusal;
   const lease = presentedLease(c);
@@ -137,7 +138,7 @@ agentLeaseRoutes.post("/fail", async (c) => {
   return answered(c, "fail", await accountOf(c.env, lease.account).fail(lease, body.value));
 });
 
-agentLeaseRoutes.post("/release", async (c) => {
+addRoute(agentLeaseRoutes, docs.release, async (c) => {
   const body = await agentBody(c, releaseRequestSchema);
   if (!body.ok) return body.refusal;
   const lease = presentedLease(c);
@@ -145,7 +146,7 @@ agentLeaseRoutes.post("/release", async (c) => {
   return answered(c, "release", await accountOf(c.env, lease.account).release(lease, body.value));
 });
 
-agentLeaseRoutes.post("/stopped", async (c) => {
+addRoute(agentLeaseRoutes, docs.stopped, async (c) => {
   const body = await agentBody(c, stoppedRequestSchema);
   if (!body.ok) return body.refusal;
   const lease = presentedLease(c);

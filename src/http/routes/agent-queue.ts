@@ -2,7 +2,6 @@
  * Owns the agent's way to its pool's queue, in Cloudflare's shapes (facts of Cloudflare's pull consumers).
  * Invariant: the queue follows from the token's pool, never from the request; Cloudflare's token and its 401s stay on our side.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { poolConfig } from "../../platform/env.ts";
 import { count } from "../../platform/metrics.ts";
@@ -10,10 +9,12 @@ import { ackMessages, pullMessages, type QueueAnswer } from "../../platform/queu
 import { ackRequestSchema, pullRequestSchema } from "../../protocol/agent-api.ts";
 import { agentBody, agentError } from "../agent-answer.ts";
 import type { AppEnv } from "../context.ts";
+import { addRoute, newRouteSet } from "../documented-route.ts";
+import * as docs from "./agent-documents.ts";
 
-export const agentQueueRoutes = new OpenAPIHono<AppEnv>();
+export const agentQueueRoutes = newRouteSet();
 
-agentQueueRoutes.post("/pull", async (c) => {
+addRoute(agentQueueRoutes, docs.pull, async (c) => {
   const body = await agentBody(c, pullRequestSchema);
   if (!body.ok) return body.refusal;
   const answer = await pullMessages(c.get("settings"), queueIdOf(c), body.value);
@@ -21,7 +22,7 @@ agentQueueRoutes.post("/pull", async (c) => {
   return passedOn(c, "pull", answer);
 });
 
-agentQueueRoutes.post("/ack", async (c) => {
+addRoute(agentQueueRoutes, docs.ack, async (c) => {
   const body = await agentBody(c, ackRequestSchema);
   if (!body.ok) return body.refusal;
   const answer = await ackMessages(c.get("settings"), queueIdOf(c), body.value);

@@ -3,24 +3,25 @@
  * Invariant: the object behind learns who asks from our headers alone; the client's own of those names, its token and its
  * lease never get past this file.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { type AgentSocketIdentity, type ControlSocketIdentity, EDGE_HEADERS } from "../../objects/contract.ts";
 import { poolOf, progressOf } from "../../objects/locate.ts";
 import { HEADER_LEASE } from "../../protocol/agent-api.ts";
 import { agentError } from "../agent-answer.ts";
 import type { AppEnv } from "../context.ts";
+import { addRoute, newRouteSet } from "../documented-route.ts";
+import * as docs from "./agent-documents.ts";
 import { leaseLost, presentedLease } from "./agent-leases.ts";
 
-export const agentSocketRoutes = new OpenAPIHono<AppEnv>();
+export const agentSocketRoutes = newRouteSet();
 
-agentSocketRoutes.get("/control", async (c) => {
+addRoute(agentSocketRoutes, docs.control, async (c) => {
   if (!isUpgrade(c)) return agentError(c, 426, "upgrade_required");
   const agent = c.get("agent");
   return poolOf(c.env, agent.pool).fetch(upgradeFor(c, { agent }));
 });
 
-agentSocketRoutes.get("/leases/progress", async (c) => {
+addRoute(agentSocketRoutes, docs.progress, async (c) => {
   if (!isUpgrade(c)) return agentError(c, 426, "upgrade_required");
   const lease = presentedLease(c);
   if (lease === null) return leaseLost(c);

@@ -2,7 +2,6 @@
  * Owns the agent API's frame and its claims (CONTRACT 2): protocol version, token, then claims, leases, sockets and the queue.
  * Invariant: answers in its own shapes; a claim is decided by the account alone, the Worker checks MACs and signs.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
 import type { ClaimGrant } from "../../objects/contract.ts";
 import { accountOf } from "../../objects/locate.ts";
 import { signDownload } from "../../platform/artifact-store.ts";
@@ -18,8 +17,9 @@ import {
 } from "../../protocol/agent-api.ts";
 import type { RefFields } from "../../protocol/ids.ts";
 import { agentBody, agentError, agentException } from "../agent-answer.ts";
-import type { AppEnv } from "../context.ts";
-import { authenticateAgent, requireAgentProtocol } from "../middleware/authenticate-agent.ts";
+import { addRoute, newRouteSet } from "../documented-route.ts";
+import { checkAgent } from "../middleware/authenticate-agent.ts";
+import * as docs from "./agent-documents.ts";
 import { agentLeaseRoutes } from "./agent-leases.ts";
 import { agentQueueRoutes } from "./agent-queue.ts";
 import { agentSocketRoutes } from "./agent-sockets.ts";
@@ -27,11 +27,10 @@ import { agentSocketRoutes } from "./agent-sockets.ts";
 /** Inputs are fetched right after the claim; a download that is slow to start still finds its URL good. */
 const INPUT_URL_TTL_S = 3_600;
 
-export const agentRoutes = new OpenAPIHono<AppEnv>();
+export const agentRoutes = newRouteSet();
 agentRoutes.onError(agentException);
-agentRoutes.use(requireAgentProtocol, authenticateAgent);
 
-agentRoutes.post("/claims", async (c) => {
+addRoute(agentRoutes, docs.claim, async (c) => {
   const body = await agentBody(c, claimRequestSchema);
   if (!body.ok) return body.refusal;
   const agent = c.get("agent");
@@ -60,7 +59,7 @@ agentRoutes.post("/claims", async (c) => {
 agentRoutes.route("/leases", agentLeaseRoutes);
 agentRoutes.route("/queue", agentQueueRoutes);
 agentRoutes.route("/", agentSocketRoutes);
-agentRoutes.all("*", (c) => agentError(c, 404, "not_found"));
+agentRoutes.all("*", async (c) => (await checkAgent(c)) ?? agentError(c, 404, "not_found"));
 
 /** The grant as the agent receives it: the lease under its MAC, inputs as URLs that can be read once fetched now. */
 async function grantBody(settings: Settings, ref: RefFields, grant: ClaimGrant): Promise<ClaimGrantBody> {
