@@ -1,0 +1,10 @@
+/**
+ * Owns the list of everything that is broken on purpose.
+ * Invariant: each entry breaks a promise of docs/job-lifecycle.md or of the limits, and none is there twice.
+ */
+import { ACCOUNT_MUTANTS } from "./account-mutants.ts";
+import { DOMAIN_MUTANTS } from "./domain-mutants.ts";
+import type { Mutant } from "./mutant.ts";
+import { STORAGE_MUTANTS } from "./storage-mutants.ts";
+
+export const MUTANTS: readonly Mutant[] = [...DOMAIN_MUTANTS, ...ACCOUNT_MUTANTS, ...STORAGE_MUTANTS];
