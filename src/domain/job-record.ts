@@ -94,6 +94,22 @@ export function endedJob(stored: StoredJob, live: LiveJob, ending: Ending): Stor
   };
 }
 
+/** The lasting part without what it was made of and what it made: no parameters, files, texts, logs, node names. */
+export function erasedJob(stored: StoredJob): StoredJob {
+  const { order, outcome } = stored;
+  return {
+    ...stored,
+    order: { ...order, params_text: null, seed: null, inputs: [], webhook_url: null },
+    outcome: outcome && {
+      ...outcome,
+      artifacts: [],
+      logs: [],
+      progress_detail: null,
+      error: outcome.error && { ...outcome.error, message: "The data of this job was deleted.", details: {} },
+    },
+  };
+}
+
 /** The record of a job. `live` is its live part where it has one; `waiting` only matters while it is queued. */
 export function recordOf(input: {
   account: AccountId;

@@ -23,6 +23,12 @@ export type Parameters = {
   denoise: number;
 };
 
+/** Parameters as they were stored: text of our own making. */
+export function parametersOf(text: string): Parameters {
+  // Written by us from a checked body: nothing else is ever stored as params_text of this source.
+  return JSON.parse(text) as Parameters;
+}
+
 /** What the caller's surroundings choose where the body does not: the pool's model, a seed 0..2^32-1. */
 export type Choices = { readonly default_model: string; readonly seed: number };
 

@@ -15,8 +15,11 @@ import { missingRoute } from "./missing-route.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import { agentRoutes } from "./routes/agent.ts";
 import { addDocsRoutes } from "./routes/docs.ts";
+import { generateRoutes } from "./routes/generate.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { jobRoutes } from "./routes/jobs.ts";
+import { againRoutes } from "./routes/jobs-again.ts";
+import { bulkRoutes } from "./routes/jobs-bulk.ts";
 import { streamRoutes } from "./routes/streams.ts";
 
 export const app = new OpenAPIHono<AppEnv>();
@@ -35,6 +38,9 @@ app.notFound(missingRoute(app));
 
 // Before the streams: the two share `/jobs/{id}/events`, and this one steps aside unless JSON is asked for.
 app.route("/api/v1", jobRoutes);
+app.route("/api/v1", bulkRoutes);
+app.route("/api/v1", againRoutes);
+app.route("/api/v1", generateRoutes);
 app.route("/v1", v1Routes);
 app.route("/agent/v1", agentRoutes);
 app.route("/admin", adminRoutes);

@@ -20,6 +20,8 @@ export type RouteSpec = Omit<RouteConfig, "responses" | "security"> & {
   errors?: readonly ErrorCode[];
   /** How a dialect spells its errors; left out: CONTRACT 1's envelope and each code's one status. */
   errorForm?: ErrorForm;
+  /** Further paths with the same answer, such as with a slash at the end; not in the document. */
+  aliases?: readonly string[];
   /** When it says false the request goes on to the next route of the same path. */
   when?: (c: Context<AppEnv>) => boolean;
 };
@@ -37,7 +39,7 @@ export function newRouteSet(): RouteSet {
 
 /** Adds one route: `path` in OpenAPI's spelling (`/jobs/{id}`), relative to where the set is mounted. */
 export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandler): void {
-  const { policy, errors, errorForm, when, ...config } = spec;
+  const { policy, errors, errorForm, aliases, when, ...config } = spec;
   const { check, codes: policyCodes, schemes } = POLICIES[policy];
   const codes = [...EVERY_ROUTE, ...policyCodes, ...(errors ?? [])];
   const route = createRoute({
@@ -47,7 +49,7 @@ export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandle
     responses: { ...config.responses, ...errorResponses(codes, errorForm ?? NATIVE) },
   });
   routes.openAPIRegistry.registerPath(route);
-  routes.on(config.method.toUpperCase(), route.getRoutingPath(), async (c, next) => {
+  routes.on(config.method.toUpperCase(), [route.getRoutingPath(), ...(aliases ?? [])], async (c, next) => {
     if (when !== undefined && !when(c)) return next();
     return (await check(c)) ?? handler(c);
   });

@@ -6,9 +6,10 @@
  * body takes the 413 with it, and the client's next request too. What is larger still is cut.
  */
 import type { Context } from "hono";
-import type { z } from "zod";
+import { z } from "zod";
+import { MAX_BULK } from "../protocol/api/jobs.ts";
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
-import { type Parsed, parseStrict } from "../protocol/json.ts";
+import { type Parsed, parseStrict, parseVerbatim, stringifyLossless } from "../protocol/json.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import type { AppEnv } from "./context.ts";
 
@@ -46,6 +47,28 @@ export async function readJson(c: Context<AppEnv>): Promise<Result<JsonBody, Ref
   if (text === null) return refuse(NOT_UTF8);
   const parsed = parseStrict(text);
   return parsed.ok ? ok({ ...parsed.value, text }) : parsed;
+}
+
+const NO_BODY: JsonBody = { value: {}, members: new Map(), text: "{}" };
+
+/** The same for a route whose body may be left out: then it is an empty object. */
+export async function readOptionalJson(c: Context<AppEnv>): Promise<Result<JsonBody, Refusal>> {
+  const isEmpty = c.req.raw.body === null || c.req.header("Content-Length") === "0";
+  return isEmpty ? ok(NO_BODY) : readJson(c);
+}
+
+/** The items of a body `{<list>: [1 to 10 objects]}`, each as if it had come alone; numbers stay as they were written. */
+export function bodyItems(body: JsonBody, list: string): Result<Parsed[], Refusal> {
+  const shape = parseBy(z.strictObject({ [list]: z.array(z.unknown()).min(1).max(MAX_BULK) }), body.value);
+  if (!shape.ok) return shape;
+  const written = parseVerbatim(body.members.get(list) ?? "[]");
+  const items: Parsed[] = [];
+  for (const item of Array.isArray(written) ? written : []) {
+    const parsed = parseStrict(stringifyLossless(item));
+    if (!parsed.ok) return parsed;
+    items.push(parsed.value);
+  }
+  return ok(items);
 }
 
 /** Null for too many bytes. A client that goes in the middle of its body is its own fault, not an exception of ours. */

@@ -100,6 +100,8 @@ const settingsSchema = z
     CANCEL_GRACE_MS: whole(100, 60_000),
     RUN_TIMEOUT_MS: whole(1_000, 86_400_000),
     QUEUE_TIMEOUT_MS: whole(1_000, 604_800_000),
+    /** The longest a request waits for a job's end (generate, `Prefer: wait`). */
+    MAX_WAIT_MS: whole(100, 300_000).default(60_000),
     KEY_MAC_SECRET: macSecret,
     BOOTSTRAP_TOKEN: z.string().min(16),
     R2_ACCESS_KEY_ID: z.string().min(1),

@@ -15,7 +15,12 @@ export function attemptPrefix(
   attempt: number,
   nonce: string,
 ): string {
-  return `a${days}/${account}/${job}/${attempt}-${nonce.slice(0, 8)}`;
+  return `${jobPrefix(days, account, job)}/${attempt}-${nonce.slice(0, 8)}`;
+}
+
+/** `a7|a30|a90/<account>/<job>`, without a trailing slash: what all attempts of a job share. */
+export function jobPrefix(days: RetentionDays, account: AccountId, job: JobId): string {
+  return `a${days}/${account}/${job}`;
 }
 
 /** `<prefix>/<n>.<ext>`; the extension follows the sniffed content type, `bin` when unknown. */

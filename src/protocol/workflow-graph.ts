@@ -21,7 +21,8 @@ const MIN_INTEGER = -(2n ** 63n);
 const NODE_ID = /^[A-Za-z0-9_:.-]{1,64}$/;
 const FORBIDDEN_NAMES = new Set(["__proto__", "constructor", "prototype"]);
 const NODE_KEYS = new Set(["class_type", "inputs", "_meta"]);
-const SEED_INPUTS = new Set(["seed", "noise_seed"]);
+/** Inputs of any class that hold a seed. */
+export const SEED_INPUTS: ReadonlySet<string> = new Set(["seed", "noise_seed"]);
 
 /** Core classes that save and show nothing: a graph of these alone has no output node. Unknown classes get the benefit. */
 const NEVER_OUTPUT = new Set(

@@ -5,6 +5,7 @@
 import { z } from "@hono/zod-openapi";
 import { createJobSchema } from "../../protocol/api/jobs.ts";
 import { jobEventsSchema, jobListSchema, jobViewSchema, receiptSchema, usageSchema } from "../../protocol/api/views.ts";
+import type { ErrorCode } from "../../protocol/errors.ts";
 import { jsonContent, type RouteSpec } from "../documented-route.ts";
 import { listQuerySchema } from "../list-query.ts";
 
@@ -12,7 +13,44 @@ const tags = ["jobs"];
 const id = z.object({ id: z.string().meta({ example: "j_68f6a1b2c3d4" }) });
 const view = (description: string) => jsonContent(jobViewSchema, description);
 
-const example = { prompt: "a lighthouse at dusk, oil painting", width: 512, height: 512, steps: 20, seed: 42 };
+export const exampleJob = {
+  prompt: "a lighthouse at dusk, oil painting",
+  width: 512,
+  height: 512,
+  steps: 20,
+  seed: 42,
+};
+
+export const idempotencyHeader = z.object({
+  "Idempotency-Key": z.string().optional().meta({ description: "The same key and body within 24 h: the same job." }),
+});
+export const preferHeader = z.object({
+  Prefer: z
+    .string()
+    .optional()
+    .meta({ description: "`wait=n`: wait up to n seconds for the end.", example: "wait=10" }),
+});
+
+/** What a route that makes jobs may refuse, beyond what every keyed route does. */
+export const SUBMIT_ERRORS: readonly ErrorCode[] = [
+  "VALIDATION_ERROR",
+  "MISSING_SOURCE",
+  "AMBIGUOUS_SOURCE",
+  "INVALID_WORKFLOW",
+  "BUDGET_EXCEEDED",
+  "UNKNOWN_MODEL",
+  "URL_NOT_ALLOWED",
+  "IDEMPOTENCY_KEY_REUSED",
+  "UNKNOWN_POOL",
+  "MEDIA_INVALID",
+  "REQUEST_TOO_LARGE",
+  "WORKFLOW_TOO_LARGE",
+  "UNSUPPORTED_MEDIA",
+  "CONCURRENCY_LIMIT",
+  "QUOTA_EXCEEDED",
+  "QUEUE_FULL",
+  "FEATURE_DISABLED",
+];
 
 export const submit: RouteSpec = {
   policy: "client",
@@ -22,34 +60,21 @@ export const submit: RouteSpec = {
   summary: "Submit a job",
   description: "From exactly one source: parameters (`prompt` and its company) or a ComfyUI graph (`workflow`).",
   request: {
-    headers: z.object({
-      "Idempotency-Key": z
-        .string()
-        .optional()
-        .meta({ description: "The same key and body within 24 h: the same job." }),
-    }),
-    body: { required: true, content: { "application/json": { schema: createJobSchema, example } } },
+    headers: idempotencyHeader.extend(preferHeader.shape),
+    body: { required: true, content: { "application/json": { schema: createJobSchema, example: exampleJob } } },
   },
   responses: {
-    202: jsonContent(receiptSchema, "Accepted; `Location` names the job."),
-    200: jsonContent(receiptSchema, "The job of an earlier request with this Idempotency-Key."),
+    202: jsonContent(
+      z.union([receiptSchema, jobViewSchema]),
+      "Accepted; `Location` names the job. With `Prefer: wait` the job's view, when the wait ended first.",
+    ),
+    201: view("With `Prefer: wait`: the job is over; `status` says how."),
+    200: jsonContent(
+      z.union([receiptSchema, jobViewSchema]),
+      "The job of an earlier request with this Idempotency-Key; with `Prefer: wait` its view.",
+    ),
   },
-  errors: [
-    "VALIDATION_ERROR",
-    "MISSING_SOURCE",
-    "AMBIGUOUS_SOURCE",
-    "INVALID_WORKFLOW",
-    "IDEMPOTENCY_KEY_REUSED",
-    "UNKNOWN_POOL",
-    "MEDIA_INVALID",
-    "REQUEST_TOO_LARGE",
-    "WORKFLOW_TOO_LARGE",
-    "UNSUPPORTED_MEDIA",
-    "CONCURRENCY_LIMIT",
-    "QUOTA_EXCEEDED",
-    "QUEUE_FULL",
-    "FEATURE_DISABLED",
-  ],
+  errors: SUBMIT_ERRORS,
 };
 
 export const list: RouteSpec = {

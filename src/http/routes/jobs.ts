@@ -3,50 +3,57 @@
  * Invariant: no rule about jobs lives here; a job of another account is the same 404 as no job.
  */
 import type { Context } from "hono";
-import { accountOf } from "../../objects/locate.ts";
 import { renderJobListItem, renderJobView, timeText } from "../../platform/job-view.ts";
 import { refusalOf } from "../../protocol/errors.ts";
-import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
+import type { JobId } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
+import { areOver, preferredWaitMs, waitForEnd } from "../bounded-wait.ts";
+import { callerAccount, jobIdOf } from "../caller-account.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../errors.ts";
 import { renderReceipt } from "../job-receipt.ts";
 import { jobTag, matchesTag } from "../job-tag.ts";
 import { listQuery } from "../list-query.ts";
-import { setRateHeaders } from "../rate-headers.ts";
 import { readJson } from "../request-body.ts";
 import { submitCommand } from "../submit-command.ts";
+import { onlyJob, submittedJobs } from "../submitted.ts";
 import * as docs from "./jobs-documents.ts";
 
 export const jobRoutes = newRouteSet();
 
 addRoute(jobRoutes, docs.submit, async (c) => {
-  const settings = c.get("settings");
   const body = await readJson(c);
   if (!body.ok) return refusalResponse(c, body.refusal);
   const command = await submitCommand(c, body.value);
   if (!command.ok) return refusalResponse(c, command.refusal);
-  const done = await account(c).submit(command.value);
-  if (!done.ok) {
-    if (done.refusal.rate !== undefined) setRateHeaders(c, done.refusal.rate, Date.now());
-    return refusalResponse(c, done.refusal);
-  }
-  const { records, replayed, rate } = done.value;
-  const [record] = records;
-  if (record === undefined) throw new Error("the account accepted a submit and returned no job");
-  setRateHeaders(c, rate, Date.now());
-  c.set("job", record.job);
-  const receipt = renderReceipt(settings.PUBLIC_URL, record, c.get("request_id"), replayed);
-  if (replayed) c.header("Idempotent-Replayed", "true");
+  const done = submittedJobs(c, await callerAccount(c).submit(command.value));
+  if (done instanceof Response) return done;
+  const record = onlyJob(done.records);
+  const receipt = renderReceipt(c.get("settings").PUBLIC_URL, record, c.get("request_id"), done.replayed);
   c.header("Location", receipt.location);
-  return c.json(receipt, replayed ? 200 : 202);
+  const waitMs = preferredWaitMs(c);
+  return waitMs === null ? c.json(receipt, done.replayed ? 200 : 202) : submittedView(c, record, done.replayed, waitMs);
 });
+
+/** `Prefer: wait`: the view as it is when the job is over, or the wait is. */
+async function submittedView(
+  c: Context<AppEnv>,
+  record: JobRecord,
+  replayed: boolean,
+  waitMs: number,
+): Promise<Response> {
+  const ended = await waitForEnd(c, [record], waitMs);
+  if (!ended.ok) return refusalResponse(c, ended.refusal);
+  c.header("Preference-Applied", `wait=${waitMs / 1000}`);
+  const view = await renderJobView(c.get("settings"), onlyJob(ended.value));
+  return c.json(view, replayed ? 200 : areOver(ended.value) ? 201 : 202);
+}
 
 addRoute(jobRoutes, docs.list, async (c) => {
   const query = listQuery(c.req.queries());
   if (!query.ok) return refusalResponse(c, query.refusal);
-  const page = await account(c).listJobs(c.get("caller").auth, query.value);
+  const page = await callerAccount(c).listJobs(c.get("caller").auth, query.value);
   if (!page.ok) return refusalResponse(c, page.refusal);
   const { records, total, next_cursor } = page.value;
   if (next_cursor !== null) c.header("Link", nextLink(c, next_cursor));
@@ -68,7 +75,7 @@ for (const doc of [docs.cancelByDelete, docs.cancelByPost])
   addRoute(jobRoutes, doc, async (c) => {
     const job = jobIdOf(c);
     if (job === null) return refusalResponse(c, NOT_FOUND);
-    const done = await account(c).cancelJob(c.get("caller").auth, job);
+    const done = await callerAccount(c).cancelJob(c.get("caller").auth, job);
     if (!done.ok) return refusalResponse(c, done.refusal);
     const { record, changed } = done.value;
     return c.json(await renderJobView(c.get("settings"), record), changed ? 202 : 200);
@@ -92,13 +99,13 @@ addRoute(jobRoutes, docs.events, async (c) => {
   const after = c.req.query("after") ?? "0";
   if (!/^\d{1,9}$/.test(after))
     return refusalResponse(c, refusalOf("BAD_REQUEST", "after must be a revision.", { field: "after" }));
-  const events = await account(c).listEvents(c.get("caller").auth, job, Number(after));
+  const events = await callerAccount(c).listEvents(c.get("caller").auth, job, Number(after));
   if (!events.ok) return refusalResponse(c, events.refusal);
   return c.json({ events: events.value.map((event) => ({ ...event, ts: timeText(event.ts) })) });
 });
 
 addRoute(jobRoutes, docs.usage, async (c) => {
-  const usage = await account(c).usage(c.get("caller").auth);
+  const usage = await callerAccount(c).usage(c.get("caller").auth);
   if (!usage.ok) return refusalResponse(c, usage.refusal);
   const { today, by_day, ...rest } = usage.value;
   const nowMs = Date.now();
@@ -110,23 +117,10 @@ addRoute(jobRoutes, docs.usage, async (c) => {
   });
 });
 
-function account(c: Context<AppEnv>) {
-  const caller = c.get("caller");
-  return accountOf(c.env, caller.account, caller.region);
-}
-
-/** Null for what cannot be an id of ours: it is answered like an unknown one. */
-function jobIdOf(c: Context<AppEnv>): JobId | null {
-  const parsed = jobIdSchema.safeParse(c.req.param("id"));
-  if (!parsed.success) return null;
-  c.set("job", parsed.data);
-  return parsed.data;
-}
-
 async function findJob(c: Context<AppEnv>): Promise<JobRecord | Response> {
   const job = jobIdOf(c);
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = await account(c).getJob(c.get("caller").auth, job);
+  const found = await callerAccount(c).getJob(c.get("caller").auth, job);
   return found.ok ? found.value : refusalResponse(c, found.refusal);
 }
 

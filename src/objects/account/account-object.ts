@@ -13,7 +13,7 @@ import type {
   RenewRequest,
   StoppedRequest,
 } from "../../protocol/agent-api.ts";
-import { accountIdSchema, type JobId, type KeyId, type LeaseFields } from "../../protocol/ids.ts";
+import { accountIdSchema, type JobId, type KeyId, type LeaseFields, type PoolName } from "../../protocol/ids.ts";
 import { openDatabase } from "../../storage/account/database.ts";
 import { alarmsOf } from "../alarms.ts";
 import type {
@@ -24,22 +24,28 @@ import type {
   KeyProof,
   ListQuery,
   NewKey,
+  RerunCommand,
   SeenObject,
   SubmitCommand,
 } from "../contract.ts";
+import { awaitEnd } from "./await-end.ts";
 import { cancelJob } from "./cancel.ts";
 import { claim } from "./claim.ts";
 import type { AccountContext } from "./context.ts";
 import { flushCounts } from "./counters.ts";
 import { bootstrap, createKey, listKeys, provision, revokeKey, verifyKey } from "./credentials.ts";
 import { runAlarm } from "./drain.ts";
+import { eraseData } from "./erase-data.ts";
 import { complete, fail, release, stopped } from "./finish.ts";
 import { heal } from "./heal.ts";
 import { hintsOf } from "./hints.ts";
+import { poolStanding } from "./pool-standing.ts";
 import { getJob, listEvents, listJobs, snapshot, usage } from "./read.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
+import { rerunJob } from "./rerun.ts";
 import { submit } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
+import { newWaiters } from "./waiters.ts";
 
 export class AccountObject extends DurableObject<Env> implements AccountRpc {
   readonly #context: AccountContext;
@@ -74,6 +80,18 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async cancelJob(auth: Auth, job: JobId) {
     return cancelJob(this.#ctx, auth, job);
+  }
+  async rerunJob(command: RerunCommand) {
+    return rerunJob(this.#ctx, command);
+  }
+  async eraseData(auth: Auth, job: JobId) {
+    return eraseData(this.#ctx, auth, job);
+  }
+  async awaitEnd(auth: Auth, jobs: JobId[], waitMs: number) {
+    return awaitEnd(this.#ctx, auth, jobs, waitMs);
+  }
+  async poolStanding(auth: Auth, pool: PoolName | null) {
+    return poolStanding(this.#ctx, auth, pool);
   }
   async usage(auth: Auth) {
     return usage(this.#ctx, auth);
@@ -146,6 +164,7 @@ function contextOf(state: DurableObjectState, env: Env): AccountContext {
     database: openDatabase(state.storage),
     alarms: alarmsOf(state.storage),
     hints: hintsOf({ account, env, settings, macs, now, background }),
+    waiters: newWaiters(),
     now,
     random: () => Math.random(),
     background,

@@ -13,6 +13,7 @@ import { attemptPrefix } from "../../protocol/bucket-keys.ts";
 import type { JobId } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Role } from "../../protocol/roles.ts";
+import { isTerminal } from "../../protocol/states.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { AccountContext } from "./context.ts";
 import type { Ringing } from "./hints.ts";
@@ -106,7 +107,10 @@ export function settle(ctx: AccountContext, effects: Effects): void {
   for (const ringing of effects.ring) ctx.hints.ring(ringing);
   for (const job of effects.withdraw) ctx.hints.withdraw(job);
   for (const { job, attempt } of effects.tell) ctx.hints.tellAgent(job, attempt);
-  for (const record of effects.publish) ctx.background(publish(ctx, record));
+  for (const record of effects.publish) {
+    if (isTerminal(record.status)) ctx.waiters.ended(record.job);
+    ctx.background(publish(ctx, record));
+  }
 }
 
 /** Tells the viewers. An end stays on record as untold until this was taken. */

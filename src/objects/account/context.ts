@@ -9,6 +9,7 @@ import type { AccountId } from "../../protocol/ids.ts";
 import type { AccountDatabase } from "../../storage/account/database.ts";
 import type { Alarms } from "../alarms.ts";
 import type { Hints } from "./hints.ts";
+import type { Waiters } from "./waiters.ts";
 
 export type AccountContext = {
   readonly account: AccountId;
@@ -18,6 +19,7 @@ export type AccountContext = {
   readonly database: AccountDatabase;
   readonly alarms: Alarms;
   readonly hints: Hints;
+  readonly waiters: Waiters;
   /** Milliseconds UTC. */
   readonly now: () => number;
   /** In [0, 1). */

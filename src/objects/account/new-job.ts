@@ -10,9 +10,10 @@ import { queueDeadline } from "../../domain/wake.ts";
 import type { JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
-import type { NewJob, SubmitCommand } from "../contract.ts";
+import type { NewJob } from "../contract.ts";
 import { type Effects, rungJob, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
+import type { MadeCommand } from "./submit.ts";
 
 /** What all jobs of one command share. */
 export type Admission = {
@@ -26,7 +27,7 @@ export type Admission = {
 export function insertJob(
   ctx: AccountContext,
   tables: AccountTables,
-  command: SubmitCommand,
+  command: MadeCommand,
   asked: { id: JobId; job: NewJob; pool: PoolName },
   admission: Admission,
   effects: Effects,
@@ -94,7 +95,7 @@ function newLive(stored: StoredJob, pool: PoolName): LiveJob {
 
 function orderOf(
   ctx: AccountContext,
-  command: SubmitCommand,
+  command: MadeCommand,
   asked: NewJob,
   pool: PoolName,
   admission: Admission,

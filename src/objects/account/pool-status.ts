@@ -12,11 +12,19 @@ const STATUS_AGE_MS = 5_000;
 
 const known = new Map<PoolName, { status: PoolStatus | null; at: number }>();
 
-/** The pool's status, asked for at most once in 5 s per isolate; null when the pool does not answer. */
-export async function freshPoolStatus(ctx: AccountContext, pool: PoolName): Promise<PoolStatus | null> {
+/**
+ * The pool's status, asked for at most once in 5 s per isolate; null when the pool does not answer.
+ * @param isEnough says whether a status that was known will do; where not, the pool is asked again.
+ */
+export async function freshPoolStatus(
+  ctx: AccountContext,
+  pool: PoolName,
+  isEnough: (known: PoolStatus) => boolean = () => true,
+): Promise<PoolStatus | null> {
   const now = ctx.now();
   const last = known.get(pool);
-  if (last && Math.abs(now - last.at) <= STATUS_AGE_MS) return last.status;
+  if (last && Math.abs(now - last.at) <= STATUS_AGE_MS && (last.status === null || isEnough(last.status)))
+    return last.status;
   const status = await step("pool-status.read", () => poolOf(ctx.env, pool).status()).catch(() => null);
   known.set(pool, { status, at: now });
   return status;

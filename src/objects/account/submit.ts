@@ -14,32 +14,43 @@ import {
 } from "../../domain/admission.ts";
 import { nextJobId } from "../../domain/job-id.ts";
 import { recordOf } from "../../domain/job-record.ts";
-import { poolConfig } from "../../platform/env.ts";
 import { sha256Hex } from "../../platform/hash.ts";
 import { count } from "../../platform/metrics.ts";
 import { reportedBacklog } from "../../platform/queue-messages.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import { type PoolName, poolNameSchema } from "../../protocol/ids.ts";
+import type { PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
-import type { StoredProfile } from "../../storage/account/profile.ts";
 import type { Auth, NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, roleNameOf, roleOf, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
 import { insertJob } from "./new-job.ts";
+import { defaultPool, grantedPool, withPoolModel } from "./pools.ts";
 
 const IDEMPOTENCY_MS = 86_400_000;
 /** A key's last use is written at most this often, with a submit. */
 const LAST_USED_MS = 3_600_000;
 
+/** A submit whose jobs are made inside the transaction, from rows: asked for after the replay, which needs none. */
+export type MadeCommand = Omit<SubmitCommand, "jobs">;
+type MakeJobs = (tables: AccountTables) => Result<readonly NewJob[], Refusal>;
+
 export function submit(ctx: AccountContext, command: SubmitCommand): Result<SubmitDone, RefusedWithRate> {
+  return submitMade(ctx, command, () => ok(command.jobs));
+}
+
+export function submitMade(
+  ctx: AccountContext,
+  command: MadeCommand,
+  make: MakeJobs,
+): Result<SubmitDone, RefusedWithRate> {
   const tables = tablesFor(ctx, command.auth);
   if (!tables) return refuse(UNAUTHORIZED);
   const effects = noEffects();
   const now = ctx.now();
-  const result = ctx.database.transact(() => submitIn(ctx, tables, command, now, effects));
+  const result = ctx.database.transact(() => submitIn(ctx, tables, { command, make, now }, effects));
   if (!result.ok) count("comfy_edge_submits_refused_total", { code: result.refusal.code });
   else if (result.value.replayed) count("comfy_edge_submits_replayed_total");
   else {
@@ -59,8 +70,7 @@ function tablesFor(ctx: AccountContext, auth: Auth): AccountTables | null {
 function submitIn(
   ctx: AccountContext,
   tables: AccountTables,
-  command: SubmitCommand,
-  now: number,
+  { command, make, now }: { command: MadeCommand; make: MakeJobs; now: number },
   effects: Effects,
 ): Result<SubmitDone, RefusedWithRate> {
   const { auth } = command;
@@ -80,10 +90,12 @@ function submitIn(
   const replay = replayOf(ctx, tables, command, now, rules.role.signed_url_s);
   if (replay) return replay.ok ? ok({ ...replay.value, rate: rateOf(rules, tat, now) }) : replay;
   if (!ctx.settings.JOBS_ENABLED)
-    return refuse({ ...refusalOf("FEATURE_DISABLED", "submitting jobs is switched off"), retry_after_ms: 60_000 });
-  const pools = poolsOf(ctx, command.jobs, profile);
+    return refuse({ ...refusalOf("FEATURE_DISABLED", "Submitting jobs is switched off."), retry_after_ms: 60_000 });
+  const made = make(tables);
+  if (!made.ok) return made;
+  const pools = all(made.value.map((job) => grantedPool(ctx.settings, job.pool, profile)));
   if (!pools.ok) return pools;
-  const asked = askedOf(command.jobs);
+  const asked = askedOf(made.value);
   const shape = refusedShape(asked, rules);
   if (shape) return refuse(shape);
   const admitted = admit(asked, standingOf(tables, pools.value, tat, now), rules, now);
@@ -92,10 +104,11 @@ function submitIn(
   touchKey(tables, who.value, now);
   const admission = { now, tat: admitted.value.tat, keyid: who.value.keyid, rules };
   let id = newest?.job ?? null;
-  const records = command.jobs.map((job, n) => {
+  const records = made.value.map((job, n) => {
     id = nextJobId(id, now, ctx.random());
     const pool = pools.value[n] ?? defaultPool(profile);
-    return insertJob(ctx, tables, command, { id, job, pool }, admission, effects);
+    const asWritten = { id, job: withPoolModel(ctx.settings, job, pool), pool };
+    return insertJob(ctx, tables, command, asWritten, admission, effects);
   });
   if (command.idempotency) {
     const entry = { fingerprint: command.idempotency.fingerprint, jobs: records.map((r) => r.job) };
@@ -116,7 +129,7 @@ function standingOf(tables: AccountTables, pools: readonly PoolName[], tat: numb
 function replayOf(
   ctx: AccountContext,
   tables: AccountTables,
-  command: SubmitCommand,
+  command: MadeCommand,
   now: number,
   url_ttl_s: number,
 ): Result<Omit<SubmitDone, "rate">, Refusal> | null {
@@ -124,7 +137,7 @@ function replayOf(
   const known = tables.idempotency.find(replayKey(command.route, command.idempotency.key), now);
   if (!known) return null;
   if (known.fingerprint !== command.idempotency.fingerprint)
-    return refuse(refusalOf("IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used with another request"));
+    return refuse(refusalOf("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used with another request."));
   const records = known.jobs.flatMap((job) => {
     const stored = tables.jobs.get(job);
     if (!stored) return [];
@@ -146,22 +159,14 @@ function askedOf(jobs: readonly NewJob[]): Asked {
   };
 }
 
-function poolsOf(ctx: AccountContext, asked: readonly NewJob[], profile: StoredProfile): Result<PoolName[], Refusal> {
-  const own = defaultPool(profile);
-  const pools: PoolName[] = [];
-  for (const job of asked) {
-    const pool = job.pool ?? own;
-    const config = poolConfig(ctx.settings, pool);
-    // A pool with an allow-list is open to the accounts whose own pool it is.
-    if (!config || (config.policy === "allowlist" && pool !== own))
-      return refuse(refusalOf("UNKNOWN_POOL", "there is no such pool", { field: "pool" }));
-    pools.push(pool);
+/** The values of all, or the first refusal. */
+function all<T, R>(results: readonly Result<T, R>[]): Result<T[], R> {
+  const values: T[] = [];
+  for (const result of results) {
+    if (!result.ok) return result;
+    values.push(result.value);
   }
-  return ok(pools);
-}
-
-function defaultPool(profile: StoredProfile): PoolName {
-  return poolNameSchema.parse(profile.default_pool);
+  return ok(values);
 }
 
 function fullest(pools: readonly PoolName[], now: number): number | null {

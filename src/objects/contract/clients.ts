@@ -33,6 +33,8 @@ export type NewJob = {
   inputs: NewInput[];
   /** Images asked for by parameters, held against the role's `batch`; absent or 1 for a workflow. */
   batch_size?: number;
+  /** True when the client named no model: the account puts its pool's in place of the one the edge assumed. */
+  model_left_out?: boolean;
 };
 
 export type SubmitCommand = {
@@ -44,6 +46,13 @@ export type SubmitCommand = {
   jobs: NewJob[];
   request_id: string;
   traceparent: string | null;
+};
+
+export type RerunCommand = Pick<SubmitCommand, "auth" | "idempotency" | "request_id" | "traceparent"> & {
+  /** The job to run once more. */
+  job: JobId;
+  /** Another seed, 0..2^64-1 as text; null: as it ran. */
+  seed: string | null;
 };
 
 export type SubmitDone = { records: JobRecord[]; replayed: boolean; rate: RateState };
@@ -69,6 +78,9 @@ export type CancelDone = {
   changed: boolean;
 };
 
+/** `online`: agents connected now; null when the pool did not answer. */
+export type PoolStanding = { pool: PoolName; online: number | null };
+
 export type Usage = {
   role: string;
   region: string;
@@ -86,5 +98,16 @@ export interface ClientRpc {
   listJobs(auth: Auth, query: ListQuery): Promise<Result<ListPage, Refusal>>;
   listEvents(auth: Auth, job: JobId, afterRevision: number): Promise<Result<JobEvent[], Refusal>>;
   cancelJob(auth: Auth, job: JobId): Promise<Result<CancelDone, Refusal>>;
+  /** CONFLICT when the job is not over, or what it ran is no longer kept. */
+  rerunJob(command: RerunCommand): Promise<Result<SubmitDone, RefusedWithRate>>;
+  /** Deletes payload and files of a job that is over (CONFLICT when it is not); its row stays. */
+  eraseData(auth: Auth, job: JobId): Promise<Result<null, Refusal>>;
+  /**
+   * The jobs' records once all are over, or after `waitMs` (at most 300,000) as they are by then. Nothing polls: the commit
+   * that ends a job answers. Rejects when the object dies meanwhile; asking again is safe.
+   */
+  awaitEnd(auth: Auth, jobs: JobId[], waitMs: number): Promise<Result<JobRecord[], Refusal>>;
+  /** Whether an agent is there for a job of this pool; null: the account's own pool. */
+  poolStanding(auth: Auth, pool: PoolName | null): Promise<Result<PoolStanding, Refusal>>;
   usage(auth: Auth): Promise<Result<Usage, Refusal>>;
 }

@@ -7,6 +7,8 @@ import { poolNameSchema, userIdSchema } from "../ids.ts";
 import { SAMPLERS, SCHEDULERS } from "../sampler-names.ts";
 
 export const MAX_SEED = 2 ** 32 - 1;
+/** ComfyUI's widest seed. */
+const MAX_WORKFLOW_SEED = 2n ** 64n - 1n;
 /** Hard maximum of images per job; a role may allow fewer. */
 export const MAX_BATCH = 10;
 export const MAX_MEDIA = 10;
@@ -103,6 +105,25 @@ export const createJobSchema = z
   })
   .meta({ id: "CreateJob" });
 export type CreateJob = z.infer<typeof createJobSchema>;
+
+export const MAX_BULK = 10;
+/** The bodies of POST /jobs/bulk and /generate/batch. */
+export const bulkSchema = z.strictObject({ jobs: z.array(createJobSchema).min(1).max(MAX_BULK) });
+export const generateBatchSchema = z.strictObject({ requests: z.array(createJobSchema).min(1).max(MAX_BULK) });
+
+/** The body of POST /jobs/{id}/rerun. A seed beyond 2^53 arrives as bigint. */
+export const rerunSchema = z.strictObject({
+  seed: z
+    .union([z.number().int().min(-1), z.bigint().min(0n).max(MAX_WORKFLOW_SEED)])
+    .nullable()
+    .optional()
+    .meta({
+      type: ["integer", "null"],
+      minimum: -1,
+      description:
+        "-1: we choose one. Left out or null: as it ran. To 2^32-1 for parameters, to 2^64-1 for a workflow.",
+    }),
+});
 
 /** `Idempotency-Key`: 1 to 255 visible ASCII characters; the quoted spelling names the same key. */
 export const idempotencyKeySchema = z

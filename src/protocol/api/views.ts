@@ -125,6 +125,18 @@ export const jobListSchema = z
   })
   .meta({ id: "JobList" });
 
+export const jobBatchSchema = z.object({ jobs: z.array(jobViewSchema) }).meta({ id: "JobBatch" });
+
+export const generatedBatchSchema = z
+  .object({
+    batch_id: z.string().meta({ description: "The request id." }),
+    jobs: z.array(jobViewSchema),
+    total: count,
+    completed: count.meta({ description: "Jobs that succeeded." }),
+    failed: count.meta({ description: "Jobs that ended in any other way." }),
+  })
+  .meta({ id: "GeneratedBatch" });
+
 export const jobEventsSchema = z
   .object({
     events: z.array(

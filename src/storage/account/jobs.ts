@@ -1,6 +1,6 @@
 /**
  * Owns the lasting row of every job: written when it is submitted and when it ends.
- * Invariant: a terminal row is never written again; the state of a live job is read from its live row.
+ * Invariant: a terminal row is written again only to erase its data; the state of a live job is read from its live row.
  */
 import { and, desc, eq, gte, inArray, isNotNull, or, type SQL, sql } from "drizzle-orm";
 import type { JobOrder, JobOutcome, StoredJob } from "../../domain/job-record.ts";
@@ -30,6 +30,9 @@ export type JobTable = {
   insert(job: StoredJob, payload: string): void;
   /** Writes the end into a row that has none yet. */
   end(job: StoredJob): void;
+  /** Writes the document of a terminal job anew, without its payload. */
+  erase(job: StoredJob): void;
+  /** The SHA-256 of its workflow; null where there is no such job, or its data was erased. */
   payloadOf(job: JobId): string | null;
   /** The newest job's id and the submit bucket after it; null where there is no job. */
   newest(): Newest | null;
@@ -61,7 +64,7 @@ function rowsOf(
   db: AccountDb,
   total: Total,
   newest: NewestCell,
-): Pick<JobTable, "get" | "insert" | "end" | "payloadOf"> {
+): Pick<JobTable, "get" | "insert" | "end" | "erase" | "payloadOf"> {
   const isJob = eq(jobs.job, slot("job"));
   const get = db.select().from(jobs).where(isJob).prepare();
   const insert = db.insert(jobs).values(slots(jobs)).prepare();
@@ -72,6 +75,7 @@ function rowsOf(
     .where(and(isJob, eq(jobs.state, "queued")))
     .returning({ job: jobs.job })
     .prepare();
+  const erase = db.update(jobs).set({ doc, payload: sql`''` }).where(isJob).prepare();
   const payload = db.select({ payload: jobs.payload }).from(jobs).where(isJob).prepare();
   return {
     get: (job) => {
@@ -87,7 +91,8 @@ function rowsOf(
     end: (job) => {
       if (end.all(rowOf(job)).length !== 1) throw new Error("a job ended that had ended before");
     },
-    payloadOf: (job) => payload.get({ job })?.payload ?? null,
+    erase: (job) => erase.run({ job: job.job, doc: rowOf(job).doc }),
+    payloadOf: (job) => payload.get({ job })?.payload || null,
   };
 }
 

@@ -15,6 +15,8 @@ export type PayloadTable = {
   get(sha256: string): string | null;
   /** No row is written when the text is known. Throws when the hash is known with another text. */
   keep(sha256: string, text: string): void;
+  /** Deletes a text that no job needs any more: erased jobs name none. */
+  forgetUnshared(sha256: string): void;
   /** Deletes at most `limit` texts of ended jobs that no live job shares, the oldest first; returns how many. */
   forgetOldest(limit: number): number;
 };
@@ -32,6 +34,12 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
     .delete(payloads)
     .where(eq(payloads.sha256, slot("sha256")))
     .prepare();
+  const shared = db
+    .select({ job: jobs.job })
+    .from(jobs)
+    .where(eq(jobs.payload, slot("sha256")))
+    .limit(1)
+    .prepare();
   const needed = db.select({ payload: jobs.payload }).from(jobs).innerJoin(live, eq(live.job, jobs.job));
   const textOf = (sha256: string) => get.get({ sha256 })?.text ?? null;
   return {
@@ -43,6 +51,11 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
         return stored ?? text;
       });
       if (known !== text) throw new Error("a workflow hash stands for two texts");
+    },
+    forgetUnshared: (sha256) => {
+      if (shared.get({ sha256 })) return;
+      kept.forget(sha256);
+      forget.run({ sha256 });
     },
     forgetOldest: (limit) => {
       const oldest = db

@@ -21,7 +21,7 @@ const ALLOWED = new Set(["step", "Promise.all", "ctx.hints.publish", "send", "wo
 describe("the verb files of the account object", () => {
   it("await nothing but named steps and each other", () => {
     const strays = files.flatMap((name) =>
-      [...textOf(name).matchAll(/await\s*\(?\s*(?:await\s+)?([\w.]+)/g)]
+      [...textOf(name).matchAll(/\bawait\b\s*\(?\s*(?:await\s+)?([\w.]+)/g)]
         .map((m) => m[1] ?? "")
         .filter((callee) => !ALLOWED.has(callee) && !own.has(callee))
         .map((callee) => `${name}: await ${callee}`),

@@ -1,0 +1,28 @@
+/**
+ * Owns the question whether an account's job would find an agent now.
+ * Invariant: a hint for callers that will not wait for one; no submit depends on it, and it writes nothing.
+ */
+import type { Refusal } from "../../protocol/errors.ts";
+import type { PoolName } from "../../protocol/ids.ts";
+import { ok, type Result, refuse } from "../../protocol/result.ts";
+import type { Auth, PoolStanding } from "../contract.ts";
+import type { AccountContext } from "./context.ts";
+import { identify, unwrittenTenant } from "./identity.ts";
+import { freshPoolStatus } from "./pool-status.ts";
+import { grantedPool } from "./pools.ts";
+
+/** `pool` null: the account's own. `online` null: the pool did not answer. */
+export async function poolStanding(
+  ctx: AccountContext,
+  auth: Auth,
+  pool: PoolName | null,
+): Promise<Result<PoolStanding, Refusal>> {
+  const tables = ctx.database.toRead();
+  const fresh = unwrittenTenant(ctx.settings, tables, auth, ctx.now());
+  const who = fresh ? ok(fresh) : identify(tables, auth, ctx.now());
+  if (!who.ok) return who;
+  const granted = grantedPool(ctx.settings, pool, who.value.profile);
+  if (!granted.ok) return refuse(granted.refusal);
+  const status = await freshPoolStatus(ctx, granted.value, (known) => known.agents.online > 0);
+  return ok({ pool: granted.value, online: status?.agents.online ?? null });
+}
