@@ -20,10 +20,10 @@ import {
   ticketBody,
   type Unchecked,
 } from "../protocol/ids.ts";
-import { equalInConstantTime, hmacSha256 } from "./hash.ts";
+import { equalInConstantTime, hmacSha256Of } from "./hash.ts";
 
 type Domain = "key" | "lease" | "ref" | "ticket";
-type MacKey = { name: string; secret: string };
+type MacKey = { name: string; hmac: (text: string) => Uint8Array };
 
 export type Macs = {
   signKey(fields: KeyFields): string;
@@ -38,14 +38,18 @@ export type Macs = {
 
 /** 16 bytes -> 26 characters of base 32. */
 const MAC_BYTES = 16;
+/** Keys whose MAC held, remembered per isolate: the same few come with nearly every request. */
+const REMEMBERED_KEYS = 1_000;
 
 export function macsFrom(keyMacSecret: string): Macs {
-  const keys: MacKey[] = keyMacSecret.split(",").map((pair) => ({ name: pair.slice(0, 1), secret: pair.slice(2) }));
+  const keys: MacKey[] = keyMacSecret
+    .split(",")
+    .map((pair) => ({ name: pair.slice(0, 1), hmac: hmacSha256Of(pair.slice(2)) }));
   const [signing] = keys;
   if (!signing) throw new Error("configuration refused: KEY_MAC_SECRET holds no key");
 
   const macOf = (key: MacKey, domain: Domain, body: string) =>
-    key.name + base32(hmacSha256(key.secret, `${domain}|${body}`).subarray(0, MAC_BYTES));
+    key.name + base32(key.hmac(`${domain}|${body}`).subarray(0, MAC_BYTES));
   const sign = (domain: Domain, body: string) => `${body}_${macOf(signing, domain, body)}`;
   const verify = <F>(domain: Domain, parsed: Unchecked<F> | null): F | null => {
     const key = parsed && keys.find((k) => k.name === parsed.mac.charAt(0));
@@ -53,15 +57,31 @@ export function macsFrom(keyMacSecret: string): Macs {
     return equalInConstantTime(macOf(key, domain, parsed.body), parsed.mac) ? parsed.fields : null;
   };
 
+  const verifyKey = remembering((text) => verify("key", parseKey(text)));
+
   return {
     signKey: (fields) => sign("key", keyBody(fields)),
-    verifyKey: (text) => verify("key", parseKey(text)),
+    verifyKey,
     signLease: (fields) => sign("lease", leaseBody(fields)),
     verifyLease: (text) => verify("lease", parseLease(text)),
     signRef: (fields) => sign("ref", refBody(fields)),
     verifyRef: (text) => verify("ref", parseRef(text)),
     signTicket: (fields) => sign("ticket", ticketBody(fields)),
     verifyTicket: (text) => verify("ticket", parseTicket(text)),
+  };
+}
+
+/** Whether a MAC holds never changes, so a yes may be remembered; a no is not, or strangers would fill the memory. */
+function remembering(verify: (text: string) => KeyFields | null): (text: string) => KeyFields | null {
+  const held = new Map<string, KeyFields>();
+  return (text) => {
+    const known = held.get(text);
+    if (known !== undefined) return known;
+    const fields = verify(text);
+    if (fields === null) return null;
+    if (held.size >= REMEMBERED_KEYS) held.clear();
+    held.set(text, fields);
+    return fields;
   };
 }
 
