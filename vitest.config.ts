@@ -15,6 +15,10 @@ const node = (name: string, timeoutMs: number) => ({
   },
 });
 
+/** The deployment a conformance run is for. Vite gives tests a BASE_URL of its own, so ours goes by another way. */
+const conformance = node("conformance", 60_000);
+Object.assign(conformance.test, { provide: { base_url: process.env.BASE_URL ?? "" } });
+
 /** What a run is asked for, told to the tests of the Workers runtime, which see no environment variables. */
 const { LONG, MODEL_RUNS, MODEL_SEED, MODEL_PATH } = process.env;
 const asked = {
@@ -42,7 +46,7 @@ export default defineConfig({
       },
       node("flows", 60_000),
       node("faults", 60_000),
-      node("conformance", 60_000),
+      conformance,
     ],
   },
 });

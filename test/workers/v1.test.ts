@@ -240,6 +240,7 @@ describe("errors of /v1", () => {
   it.each<[string, unknown, number]>([
     ["no workflow", {}, 400],
     ["an empty workflow", { workflow: {} }, 400],
+    ["an empty workflow with overrides", { workflow: {}, inputs: [{ node: "9", field: "seed", value: 1 }] }, 400],
     ["a workflow of null", { workflow: null }, 400],
     ["a workflow in text", { workflow: "{}" }, 400],
     ["the editor's format", { workflow: { nodes: [], links: [] } }, 400],

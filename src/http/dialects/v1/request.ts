@@ -13,8 +13,13 @@ const DEFAULT_LIMIT = 50;
 /** More is not refused but cut to this, as clients of this dialect expect. */
 const MAX_LIMIT = 200;
 
+/** Told before anything else about a body: overrides of an empty graph would be refused first. */
+const notEmpty = (workflow: unknown) =>
+  !(typeof workflow === "object" && workflow !== null && Object.keys(workflow).length === 0);
+
 export const v1CreateSchema = createJobSchema
   .pick({ workflow: true, inputs: true, media: true, webhook_url: true, user_id: true, priority: true })
+  .extend({ workflow: createJobSchema.shape.workflow.refine(notEmpty, "cannot be empty") })
   .meta({ id: "V1CreateJob" });
 
 export const v1ListQuerySchema = z.object({
