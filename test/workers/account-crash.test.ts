@@ -123,6 +123,7 @@ async function life(account: Account, crash: Crash, world: World): Promise<void>
   await crash.survive(() => account.get(done));
   const first = await claim(done, 1, "agent-a");
   await crash.survive(() => account.stub().renew(first, renewal()));
+  await crash.survive(() => account.get(done));
   await claim(cancelled, 1, "agent-b");
   await crash.survive(() => account.stub().cancelJob(account.auth, cancelled));
   await crash.survive(() => account.stub().cancelJob(account.auth, unclaimed));

@@ -57,7 +57,7 @@ addRoute(streamRoutes, docs.ticket, async (c) => {
   const job = jobIdOf(c);
   const caller = c.get("caller");
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = await accountOf(c.env, caller.account, caller.region).getJob(caller.auth, job);
+  const found = await accountOf(c.env, caller.account, caller.region).admitViewer(caller.auth, job);
   if (!found.ok) return refusalResponse(c, found.refusal);
   const { account, keyid } = keyOf(caller);
   const nonce = ticketNonce({ account, keyid: keyIdSchema.parse(keyid) }, randomBase32(12));

@@ -40,7 +40,7 @@ import { complete, fail, release, stopped } from "./finish.ts";
 import { heal } from "./heal.ts";
 import { hintsOf } from "./hints.ts";
 import { poolStanding } from "./pool-standing.ts";
-import { getJob, listEvents, listJobs, snapshot, usage } from "./read.ts";
+import { admitViewer, getJob, listEvents, listJobs, snapshot, usage } from "./read.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
 import { rerunJob } from "./rerun.ts";
 import { submit } from "./submit.ts";
@@ -71,6 +71,9 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async getJob(auth: Auth, job: JobId) {
     return getJob(this.#ctx, auth, job);
+  }
+  async admitViewer(auth: Auth, job: JobId) {
+    return admitViewer(this.#ctx, auth, job);
   }
   async listJobs(auth: Auth, query: ListQuery) {
     return listJobs(this.#ctx, auth, query);

@@ -17,6 +17,7 @@ import { firstIdAt } from "../../storage/account/jobs.ts";
 import type { Auth, ListPage, ListQuery, PoolStatus, Snapshot, Usage } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, NOT_FOUND, roleOf, unwrittenTenant } from "./identity.ts";
+import { withLiveProgress } from "./live-progress.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 
 const MAX_TOTAL = 10_000;
@@ -32,7 +33,16 @@ export async function getJob(ctx: AccountContext, auth: Auth, job: JobId): Promi
   // Only a job that waits for an agent needs to know how its pool is. What follows reads the rows again.
   const pool = live?.status === "queued" && live.ring_at !== null ? await freshPoolStatus(ctx, live.pool) : undefined;
   const record = tables && readRecord(ctx, tables, job, pool);
-  return record ? ok(record) : refuse(NOT_FOUND);
+  return record ? ok(await withLiveProgress(ctx, record)) : refuse(NOT_FOUND);
+}
+
+/** The record for one who comes to watch: what the progress object knows itself is not asked for. */
+export function admitViewer(ctx: AccountContext, auth: Auth, job: JobId): Result<JobRecord, Refusal> {
+  const tables = ctx.database.toRead();
+  const who = identify(tables, auth, ctx.now());
+  if (!who.ok) return who;
+  const record = tables && readRecord(ctx, tables, job, undefined);
+  return record ? ok({ ...record, waiting: null }) : refuse(NOT_FOUND);
 }
 
 /** `pool` undefined: not asked. */

@@ -94,7 +94,10 @@ export type Usage = {
 
 export interface ClientRpc {
   submit(command: SubmitCommand): Promise<Result<SubmitDone, RefusedWithRate>>;
+  /** With the progress of a running job as it is now (at most 2 s old). */
   getJob(auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>>;
+  /** The record alone, without a word from any other object: for the progress object, and where only the right counts. */
+  admitViewer(auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>>;
   listJobs(auth: Auth, query: ListQuery): Promise<Result<ListPage, Refusal>>;
   listEvents(auth: Auth, job: JobId, afterRevision: number): Promise<Result<JobEvent[], Refusal>>;
   cancelJob(auth: Auth, job: JobId): Promise<Result<CancelDone, Refusal>>;

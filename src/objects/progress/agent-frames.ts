@@ -45,7 +45,7 @@ export class AgentFrames {
     // Over the pace it is heard, not sent: the next one that is sent says the same or more.
     if (record === null || !this.#viewers.isWatched() || !this.#isInPace("progress")) return;
     const shown = this.#picture.progressFrame(record);
-    if (shown !== null) await this.#viewers.broadcast([{ body: this.#writer.text(shown) }]);
+    if (shown !== null) await this.#viewers.broadcast([{ body: this.#writer.text(shown), passing: true }]);
   }
 
   async #takeLog({ level, message }: Extract<AgentFrame, { type: "log" }>): Promise<void> {
@@ -57,7 +57,8 @@ export class AgentFrames {
     if (message.byteLength > MAX_PREVIEW_BYTES || !this.#viewers.wantsPreviews() || !this.#isInPace("preview")) return;
     const preview = parsePreview(message);
     if (preview === null) return;
-    await this.#viewers.broadcast([{ body: this.#writer.preview(preview.header, preview.image) }], true);
+    const body = this.#writer.preview(preview.header, preview.image);
+    await this.#viewers.broadcast([{ body, passing: true }], true);
   }
 
   #isInPace(kind: keyof typeof FRAME_PACE): boolean {

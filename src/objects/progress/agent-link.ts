@@ -17,8 +17,12 @@ export class AgentLink {
   /** A socket that has just been accepted: not yet verified, so that nothing it says counts. */
   add(socket: WebSocket, lease: LeaseFields, seq: number): AgentSocket {
     const order = 1 + Math.max(0, ...[...this.#open.values()].map(({ kept }) => kept.order));
-    const kept = { role: "agent", lease, order, accepted: false, done: false, n: 0, seq, progress: 0 } as const;
-    return this.restore(socket, { ...kept });
+    const told = { accepted: false, done: false, n: 0, seq, progress: 0, spent: [] };
+    return this.restore(socket, { role: "agent", lease, order, ...told });
+  }
+
+  open(): Iterable<AgentSocket> {
+    return this.#open.values();
   }
 
   restore(socket: WebSocket, kept: AgentAttachment): AgentSocket {

@@ -10,10 +10,20 @@ const count = z.number().int().min(0);
 const keySchema = z.object({ account: accountIdSchema, keyid: z.string() });
 const leaseSchema = z.object({ account: accountIdSchema, job: jobIdSchema, attempt: count, nonce: leaseNonceSchema });
 
+const transportSchema = z.enum(["ws", "sse"]);
+
+/** A ticket whose socket is gone, and until when it could be shown again (ms UTC). */
+const spentTicketSchema = z.object({ nonce: z.string(), transport: transportSchema, until: count });
+export type SpentTicket = z.infer<typeof spentTicketSchema>;
+/** Carried for sockets that are gone, by any that is still open. */
+const spent = z.array(spentTicketSchema);
+
 const viewerSchema = z.object({
   role: z.literal("viewer"),
   key: keySchema,
   ticket: z.string().nullable(),
+  transport: transportSchema,
+  spent,
   previews: z.boolean(),
   /** When the socket opened, and when its key was last found good: ms UTC. */
   since: count,
@@ -38,6 +48,7 @@ const agentSchema = z.object({
   n: count,
   seq: count,
   progress: z.number(),
+  spent,
 });
 export type AgentAttachment = z.infer<typeof agentSchema>;
 
@@ -72,7 +83,7 @@ const viewerIdentitySchema = z.object({
   auth: authSchema,
   key: keySchema,
   ticket: z.string().nullable(),
-  transport: z.enum(["ws", "sse"]),
+  transport: transportSchema,
   previews: z.boolean(),
   last_seq: count.nullable(),
 });

@@ -25,6 +25,11 @@ export class Picture {
     return this.#record;
   }
 
+  /** What an agent said beyond the record; null when nothing was heard. */
+  get live(): LiveProgress | null {
+    return this.#live.attempt === 0 ? null : this.#live;
+  }
+
   /** After a start with empty memory: what the sockets still know. */
   recall(toldRevision: number, live: LiveProgress = NO_PROGRESS): void {
     this.#toldRevision = Math.max(this.#toldRevision, toldRevision);

@@ -10,7 +10,7 @@ import { type AccountId, accountIdSchema, type JobId, jobIdSchema } from "../../
 import type { JobRecord } from "../../protocol/job.ts";
 import { PING, PONG, VIEWER_SUBPROTOCOL } from "../../protocol/progress.ts";
 import { isTerminal } from "../../protocol/states.ts";
-import { EDGE_HEADERS, type ProgressRpc, type Snapshot, type ViewerIdentity } from "../contract.ts";
+import { EDGE_HEADERS, type LiveProgress, type ProgressRpc, type Snapshot, type ViewerIdentity } from "../contract.ts";
 import { accountOf } from "../locate.ts";
 import { answerClose, closeQuietly } from "../sockets.ts";
 import { Access, type Admission } from "./access.ts";
@@ -20,6 +20,7 @@ import { agentIdentityOf, attachmentOf, viewerIdentityOf } from "./attachment.ts
 import { endFrames } from "./end-frames.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { Picture } from "./picture.ts";
+import { type Carrier, Tickets } from "./tickets.ts";
 import { type Close, type Outgoing, type Viewer, Viewers } from "./viewers.ts";
 
 const REFUSED: { [why in Extract<Admission, { ok: false }>["why"]]: Close & { status: number } } = {
@@ -38,8 +39,7 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   readonly #picture = new Picture();
   readonly #writer: FrameWriter;
   readonly #frames: AgentFrames;
-  /** Tickets used since the object woke; those of open sockets are known from the sockets. */
-  readonly #usedTickets = new Set<string>();
+  readonly #tickets = new Tickets();
   #reading: Promise<boolean> | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -69,6 +69,14 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
 
   async pushCancel(attempt: number): Promise<boolean> {
     return this.#agents.tell(attempt, { type: "cancel" });
+  }
+
+  async live(): Promise<LiveProgress | null> {
+    return this.#picture.live;
+  }
+
+  async recheckKeys(): Promise<void> {
+    await this.#viewers.recheckAll();
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
@@ -119,28 +127,18 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   }
 
   /** False when the ticket was used before. A stream that comes back with the number it saw last takes over its old socket. */
-  #takeTicket({ ticket, transport, last_seq }: ViewerIdentity): boolean {
-    if (ticket === null) return true;
-    const open = this.#viewers.withTicket(ticket);
-    if (transport === "sse" && last_seq !== null)
-      for (const viewer of open) this.#viewers.close(viewer, { code: CLOSE.REPLACED, reason: "replaced" });
-    else if (open.length > 0 || this.#usedTickets.has(ticket)) return false;
-    this.#usedTickets.add(ticket);
+  #takeTicket(identity: ViewerIdentity): boolean {
+    if (!this.#tickets.take(identity)) return false;
+    if (identity.ticket !== null)
+      for (const viewer of this.#viewers.withTicket(identity.ticket))
+        this.#viewers.close(viewer, { code: CLOSE.REPLACED, reason: "replaced" });
     return true;
   }
 
-  #attachmentFor({ key, ticket, previews }: ViewerIdentity): Viewer["kept"] {
+  #attachmentFor({ key, ticket, transport, previews }: ViewerIdentity): Viewer["kept"] {
     const now = Date.now();
-    return {
-      role: "viewer",
-      key,
-      ticket,
-      previews,
-      since: now,
-      checked_at: now,
-      seq: this.#writer.last,
-      revision: 0,
-    };
+    const told = { since: now, checked_at: now, seq: this.#writer.last, revision: 0 };
+    return { role: "viewer", key, ticket, transport, previews, spent: [], ...told };
   }
 
   /** The snapshot: `status` first, then what is going on, or the whole end. */
@@ -225,7 +223,8 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   }
 
   async #gone(socket: WebSocket): Promise<void> {
-    this.#viewers.remove(socket);
+    const viewer = this.#viewers.remove(socket);
+    if (viewer !== null) this.#tickets.handOn(viewer, this.#carriers());
     const lost = this.#agents.gone(socket);
     if (lost === null) return;
     // Frames were numbered on the agent's socket; from here on the viewers' sockets keep the number.
@@ -240,12 +239,18 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     }
   }
 
+  *#carriers(): Iterable<Carrier> {
+    yield* this.#agents.open();
+    yield* this.#viewers.open();
+  }
+
   /** After a start with empty memory: what the sockets carried through it. */
   #recall(): void {
     for (const socket of this.ctx.getWebSockets()) {
       const kept = attachmentOf(socket);
       if (kept === null || socket.readyState !== WebSocket.OPEN) continue;
       this.#writer.recall(kept.seq);
+      this.#tickets.recall(kept);
       if (kept.role === "viewer") {
         this.#viewers.add(socket, kept, true);
         this.#picture.recall(kept.revision);

@@ -5,23 +5,30 @@
  *
  * The runtime does not tell how much of a socket is unread (no `bufferedAmount` there), so slowness is bounded by design:
  * frames are paced per job, and what is sent to a viewer since its last sign of life (its `ping`s, answered by the runtime)
- * is counted; beyond the bound it is closed and comes back to a snapshot.
+ * is counted. Beyond a first bound it is spared what later frames outdate; beyond a second, or when no sign comes for a while,
+ * it is closed with 1013 and comes back to a snapshot.
  */
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { closeQuietly } from "../sockets.ts";
 import { type Access, nameOf } from "./access.ts";
-import type { ViewerAttachment } from "./attachment.ts";
+import { attachmentOf, type ViewerAttachment } from "./attachment.ts";
 
 const RECHECK_AFTER_MS = 25_000;
 const IDLE_AFTER_MS = 300_000;
-/** Bytes sent to a viewer that gave no sign of life: 8 MiB are some hours of text frames, or a minute of previews. */
+/** Bytes sent to a viewer that gave no sign of life: 4 MiB are some hours of text frames, or half a minute of previews. */
+const SPARED_FROM_BYTES = 4_194_304;
 const MAX_UNANSWERED_BYTES = 8_388_608;
+/** A viewer is spared for so long at most: those who live send a ping each 30 s. */
+const SPARED_FOR_MS = 45_000;
 /** Frames held for a viewer while its key is asked for. */
 const MAX_HELD = 200;
 
 export type Close = { code: number; reason: string };
-/** `revision`: this is a `status`, left out for who has seen it. `close`: the socket is closed behind it. */
-export type Outgoing = { body: string | Uint8Array; revision?: number; close?: Close };
+/**
+ * `revision`: this is a `status`, left out for who has seen it. `passing`: a later frame says the same or more, so a viewer that
+ * is behind is spared it. `close`: the socket is closed behind it.
+ */
+export type Outgoing = { body: string | Uint8Array; revision?: number; passing?: boolean; close?: Close };
 
 export type Viewer = {
   readonly socket: WebSocket;
@@ -33,6 +40,8 @@ export type Viewer = {
   /** Bytes sent since `counted_from` (ms UTC), which moves on with its pings. */
   unanswered_bytes: number;
   counted_from: number;
+  /** Since when it is spared (ms UTC); null while it keeps up. */
+  spared_since: number | null;
 };
 
 export class Viewers {
@@ -62,13 +71,21 @@ export class Viewers {
 
   /** A socket that has just been accepted, or one that woke with the object. */
   add(socket: WebSocket, kept: ViewerAttachment, ready: boolean): Viewer {
-    const viewer: Viewer = { socket, kept, ready, held: null, unanswered_bytes: 0, counted_from: Date.now() };
+    const count = { unanswered_bytes: 0, counted_from: Date.now(), spared_since: null };
+    const viewer: Viewer = { socket, kept, ready, held: null, ...count };
     this.#open.set(socket, viewer);
     return viewer;
   }
 
-  remove(socket: WebSocket): void {
+  open(): Iterable<Viewer> {
+    return this.#open.values();
+  }
+
+  /** A socket has gone, perhaps while the object slept. What it carried; null when it was no viewer's. */
+  remove(socket: WebSocket): ViewerAttachment | null {
+    const kept = this.#open.get(socket)?.kept ?? attachmentOf(socket);
     this.#open.delete(socket);
+    return kept?.role === "viewer" ? kept : null;
   }
 
   close(viewer: Viewer, { code, reason }: Close): void {
@@ -91,6 +108,13 @@ export class Viewers {
     if (stale.length > 0) await this.#recheck(stale);
   }
 
+  /** Asks for every viewer's key now, whether or not there is anything to send. */
+  async recheckAll(): Promise<void> {
+    const all = [...this.#open.values()].filter(({ ready, held }) => ready && held === null);
+    for (const viewer of all) viewer.held = [];
+    if (all.length > 0) await this.#recheck(all);
+  }
+
   /** Sends to one viewer, or holds for it while its key is asked for. */
   send(viewer: Viewer, items: readonly Outgoing[]): void {
     if (viewer.held !== null) {
@@ -111,13 +135,16 @@ export class Viewers {
     socket.serializeAttachment(kept);
   }
 
-  #put(viewer: Viewer, { body, revision, close }: Outgoing): void {
+  #put(viewer: Viewer, { body, revision, passing, close }: Outgoing): void {
     if (revision !== undefined && revision <= viewer.kept.revision) return;
-    viewer.unanswered_bytes += typeof body === "string" ? body.length : body.byteLength;
-    if (viewer.unanswered_bytes > MAX_UNANSWERED_BYTES && !this.#answered(viewer)) {
+    const bytes = typeof body === "string" ? body.length : body.byteLength;
+    const pace = this.#paceOf(viewer, bytes);
+    if (pace === "close") {
       this.close(viewer, { code: CLOSE.SLOW, reason: "too slow" });
       return;
     }
+    if (pace === "spare" && passing) return;
+    viewer.unanswered_bytes += bytes;
     try {
       viewer.socket.send(body);
     } catch {
@@ -129,11 +156,21 @@ export class Viewers {
     if (close) this.close(viewer, close);
   }
 
+  /** Whether a viewer can take this much more. */
+  #paceOf(viewer: Viewer, bytes: number): "send" | "spare" | "close" {
+    if (viewer.unanswered_bytes + bytes <= SPARED_FROM_BYTES || this.#answered(viewer)) return "send";
+    const now = Date.now();
+    viewer.spared_since ??= now;
+    const isOver = viewer.unanswered_bytes + bytes > MAX_UNANSWERED_BYTES || now - viewer.spared_since > SPARED_FOR_MS;
+    return isOver ? "close" : "spare";
+  }
+
   /** True when it pinged since the bytes were last counted from zero: then they are again. */
   #answered(viewer: Viewer): boolean {
     if (this.#lastSign(viewer) <= viewer.counted_from) return false;
     viewer.counted_from = Date.now();
     viewer.unanswered_bytes = 0;
+    viewer.spared_since = null;
     return true;
   }
 
@@ -151,12 +188,18 @@ export class Viewers {
       if (standing === null) this.close(viewer, { code: CLOSE.GOING_AWAY, reason: "try again" });
       else if (!standing.has(nameOf(viewer.kept.key)))
         this.close(viewer, { code: CLOSE.REVOKED, reason: "key revoked" });
-      else if (now - this.#lastSign(viewer) > IDLE_AFTER_MS) this.close(viewer, { code: CLOSE.IDLE, reason: "idle" });
       else {
         viewer.kept.checked_at = now;
         this.send(viewer, held);
-        this.keepOne(viewer, viewer.kept.seq);
+        this.#keepOrDrop(viewer, now);
       }
     }
+  }
+
+  /** One without a sign of life still got what was for it, then it is closed. */
+  #keepOrDrop(viewer: Viewer, now: number): void {
+    if (!this.#open.has(viewer.socket)) return;
+    if (now - this.#lastSign(viewer) > IDLE_AFTER_MS) this.close(viewer, { code: CLOSE.IDLE, reason: "idle" });
+    else this.keepOne(viewer, viewer.kept.seq);
   }
 }
