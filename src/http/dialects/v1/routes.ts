@@ -2,18 +2,15 @@
  * Owns the routes of /v1, for clients of the second founding system: parse its shape, ask the account, render its shape.
  * Invariant: no rule about jobs lives here; the same calls as the native routes make, everything answered with 200.
  */
-import type { Context } from "hono";
-import { accountOf } from "../../../objects/locate.ts";
 import { renderJobListItem, renderJobView, timeText } from "../../../platform/job-view.ts";
 import { refusalOf } from "../../../protocol/errors.ts";
-import { type JobId, jobIdSchema } from "../../../protocol/ids.ts";
 import { isTerminal, type JobState } from "../../../protocol/states.ts";
-import type { AppEnv } from "../../context.ts";
+import { callerAccount, jobIdOf } from "../../caller-account.ts";
 import { addRoute, newRouteSet } from "../../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../../errors.ts";
-import { setRateHeaders } from "../../rate-headers.ts";
 import { parseBy, readJson } from "../../request-body.ts";
 import { submitCommand } from "../../submit-command.ts";
+import { onlyJob, submittedJobs } from "../../submitted.ts";
 import * as docs from "./documents.ts";
 import { v1Job, v1ListItem, v1State } from "./job.ts";
 import { v1CreateSchema, v1ListQuery } from "./request.ts";
@@ -29,15 +26,9 @@ addRoute(v1Routes, docs.submit, async (c) => {
   if (!known.ok) return refusalResponse(c, known.refusal);
   const command = await submitCommand(c, body.value);
   if (!command.ok) return refusalResponse(c, command.refusal);
-  const done = await account(c).submit(command.value);
-  const rate = done.ok ? done.value.rate : done.refusal.rate;
-  if (rate !== undefined) setRateHeaders(c, rate, Date.now());
-  if (!done.ok) return refusalResponse(c, done.refusal);
-  const [record] = done.value.records;
-  if (record === undefined) throw new Error("the account accepted a submit and returned no job");
-  if (done.value.replayed) c.header("Idempotent-Replayed", "true");
-  c.set("job", record.job);
-  const { job, status, queued_at, user_id } = record;
+  const made = submittedJobs(c, await callerAccount(c).submit(command.value));
+  if (made instanceof Response) return made;
+  const { job, status, queued_at, user_id } = onlyJob(made.records);
   return c.json({ job_id: job, status: v1State(status), created_at: timeText(queued_at), user_id });
 });
 
@@ -48,7 +39,7 @@ addRoute(v1Routes, docs.list, async (c) => {
   const caller = c.get("caller");
   if (user_id !== null && user_id !== (caller.kind === "service" ? caller.user_id : caller.account))
     return refusalResponse(c, FOREIGN_USER);
-  const page = await account(c).listJobs(caller.auth, query);
+  const page = await callerAccount(c).listJobs(caller.auth, query);
   if (!page.ok) return refusalResponse(c, page.refusal);
   const views = await Promise.all(page.value.records.map((record) => renderJobListItem(c.get("settings"), record)));
   return c.json({ jobs: views.map(v1ListItem) });
@@ -57,7 +48,7 @@ addRoute(v1Routes, docs.list, async (c) => {
 addRoute(v1Routes, docs.read, async (c) => {
   const job = jobIdOf(c);
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = await account(c).getJob(c.get("caller").auth, job);
+  const found = await callerAccount(c).getJob(c.get("caller").auth, job);
   if (!found.ok) return refusalResponse(c, found.refusal);
   return c.json(v1Job(await renderJobView(c.get("settings"), found.value)));
 });
@@ -65,7 +56,7 @@ addRoute(v1Routes, docs.read, async (c) => {
 addRoute(v1Routes, docs.cancel, async (c) => {
   const job = jobIdOf(c);
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const done = await account(c).cancelJob(c.get("caller").auth, job);
+  const done = await callerAccount(c).cancelJob(c.get("caller").auth, job);
   if (!done.ok) return refusalResponse(c, done.refusal);
   const { status } = done.value.record;
   const message = done.value.changed ? canceledText(status) : `The job was already ${v1State(status)}.`;
@@ -76,17 +67,4 @@ addRoute(v1Routes, docs.health, (c) => c.json({ status: "ok", timestamp: timeTex
 
 function canceledText(status: JobState): string {
   return isTerminal(status) ? "The job is cancelled." : "The job is being cancelled.";
-}
-
-function account(c: Context<AppEnv>) {
-  const caller = c.get("caller");
-  return accountOf(c.env, caller.account, caller.region);
-}
-
-/** Null for what cannot be an id of ours: it is answered like an unknown one. */
-function jobIdOf(c: Context<AppEnv>): JobId | null {
-  const parsed = jobIdSchema.safeParse(c.req.param("id"));
-  if (!parsed.success) return null;
-  c.set("job", parsed.data);
-  return parsed.data;
 }
