@@ -24,6 +24,23 @@ export const roleSchema = z.object({
 });
 export type Role = z.infer<typeof roleSchema>;
 
+/** What an operator may set for one account in place of its role's limit; a limit left out is the role's. */
+export const limitOverridesSchema = z
+  .strictObject(
+    roleSchema.pick({
+      daily: true,
+      max_active: true,
+      max_running: true,
+      submits_per_minute: true,
+      submit_burst: true,
+      reads_per_minute: true,
+      batch: true,
+    }).shape,
+  )
+  .partial()
+  .transform((limits) => defined(limits));
+export type LimitOverrides = z.infer<typeof limitOverridesSchema>;
+
 /** Weights of GPU time between accounts follow the role: `max_running` is the weight. */
 export const DEFAULT_ROLES = {
   free: {

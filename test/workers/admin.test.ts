@@ -75,7 +75,11 @@ describe("the admin routes", () => {
       name: "Ada",
       role: "pro",
       region: "weur",
+      default_pool: "default",
+      limits: null,
       created_at: ISO,
+      disabled_at: null,
+      erased_at: null,
     });
     const second = await newUser(key, { name: "Grace" });
     expect(second.region).toBe("wnam");
@@ -108,7 +112,10 @@ describe("the admin routes", () => {
       expect((await answer.json<Refused>()).error.details.field).toBe(field);
     }
     expect(await codeOf(await admin(key, "/agents", { pool: "nowhere", name: "box" }))).toBe("UNKNOWN_POOL");
-    expect((await admin(key, "/users?limit=0")).status).toBe(422);
+    for (const query of ["limit=0", "limit=-1", "limit=201", "offset=x", "limit=1&limit=2"]) {
+      const answer = await admin(key, `/users?${query}`);
+      expect([query, answer.status, await codeOf(answer)]).toEqual([query, 400, "BAD_REQUEST"]);
+    }
   });
 
   it("show a key once, let it submit, list it without its secret, and end it", async () => {

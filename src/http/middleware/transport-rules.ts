@@ -36,7 +36,7 @@ const allowListed = cors({
     const allowed: readonly string[] = c.get("settings").CORS_ORIGINS;
     return allowed.includes(origin) || allowed.includes("*") ? origin : null;
   },
-  allowMethods: ["GET", "POST", "PUT", "DELETE", "OPTIONS"],
+  allowMethods: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
   allowHeaders: [
     "Authorization",
     "Content-Type",

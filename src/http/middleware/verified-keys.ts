@@ -38,3 +38,8 @@ export async function verifyRemembered(
 export function forgetKey(account: string, keyid: string): void {
   for (const name of yes.keys()) if (name.startsWith(`${account}:${keyid}:`)) yes.delete(name);
 }
+
+/** The same for all keys of an account. */
+export function forgetAccount(account: string): void {
+  for (const name of yes.keys()) if (name.startsWith(`${account}:`)) yes.delete(name);
+}

@@ -2,33 +2,31 @@
  * Owns agents and pools as operators handle them: a token per agent (shown once), who is online, revoke.
  * Invariant: an agent lives in its pool's object; a revoked token is refused there at once, elsewhere within 30 s.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { z } from "zod";
 import type { AgentRow } from "../../objects/contract.ts";
-import { poolOf } from "../../objects/locate.ts";
+import { accountOf, poolOf } from "../../objects/locate.ts";
 import { mintKey } from "../../platform/api-key.ts";
 import { type PoolConfig, poolConfig } from "../../platform/env.ts";
 import { randomBase32 } from "../../platform/hash.ts";
 import { timeTextOrNull } from "../../platform/job-view.ts";
 import { macsOf } from "../../platform/macs.ts";
+import { newAgentSchema } from "../../protocol/api/users.ts";
 import { refusalOf } from "../../protocol/errors.ts";
-import { type PoolName, poolIdOf, poolNameSchema } from "../../protocol/ids.ts";
+import { type PoolName, poolIdOf, SYS_ACCOUNT } from "../../protocol/ids.ts";
+import { bodyBy, operatorOf } from "../admin-request.ts";
 import type { AppEnv } from "../context.ts";
-import { tellDirectory } from "../directory-entries.ts";
+import { directoryTold } from "../directory-entries.ts";
+import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../errors.ts";
 import { forgetAgent } from "../middleware/authenticate-agent.ts";
-import { parseBy, readJson } from "../request-body.ts";
-import { displayNameSchema } from "./admin-users.ts";
+import * as docs from "./admin-documents.ts";
 
-const newAgentSchema = z.strictObject({ pool: poolNameSchema, name: displayNameSchema.max(64) });
 const AGENT = /^ag_[0-9a-z]{12}$/;
 
-export const adminAgentRoutes = new OpenAPIHono<AppEnv>();
+export const adminAgentRoutes = newRouteSet();
 
-adminAgentRoutes.post("/agents", async (c) => {
-  const json = await readJson(c);
-  const body = json.ok ? parseBy(newAgentSchema, json.value.value) : json;
+addRoute(adminAgentRoutes, docs.createAgent, async (c) => {
+  const body = await bodyBy(c, newAgentSchema);
   if (!body.ok) return refusalResponse(c, body.refusal);
   const { pool, name } = body.value;
   const settings = c.get("settings");
@@ -41,7 +39,7 @@ adminAgentRoutes.post("/agents", async (c) => {
 });
 
 /** Every configured pool's agents, revoked ones included. */
-adminAgentRoutes.get("/agents", async (c) => {
+addRoute(adminAgentRoutes, docs.listAgents, async (c) => {
   const perPool = await Promise.all(
     c.get("settings").POOLS.map(async ({ name }) => {
       const rows = await poolOf(c.env, name).listAgents();
@@ -52,8 +50,8 @@ adminAgentRoutes.get("/agents", async (c) => {
 });
 
 /** 200 with the agent as it now is; repeat-safe. */
-adminAgentRoutes.delete("/agents/:agent", async (c) => {
-  const agent = c.req.param("agent");
+addRoute(adminAgentRoutes, docs.revokeAgent, async (c) => {
+  const agent = c.req.param("agent") ?? "";
   if (!AGENT.test(agent)) return refusalResponse(c, NOT_FOUND);
   for (const { name } of c.get("settings").POOLS) {
     const revoked = await poolOf(c.env, name).revokeAgent(agent);
@@ -65,7 +63,7 @@ adminAgentRoutes.delete("/agents/:agent", async (c) => {
   return refusalResponse(c, NOT_FOUND);
 });
 
-adminAgentRoutes.get("/pools", async (c) => {
+addRoute(adminAgentRoutes, docs.listPools, async (c) => {
   const pools = await Promise.all(c.get("settings").POOLS.map((pool) => shownPool(c, pool)));
   return c.json({ pools });
 });
@@ -79,11 +77,12 @@ function unknownPool(pool: string) {
   return refusalOf("UNKNOWN_POOL", "There is no pool of this name.", { field: "pool", pool });
 }
 
-function record(c: Context<AppEnv>, action: string, pool: PoolName, row: AgentRow): Promise<void> {
+/** The pool has decided; the operators' account keeps what the directory is to hear until it was told. */
+async function record(c: Context<AppEnv>, action: string, pool: PoolName, row: AgentRow): Promise<void> {
   const { agent, name, created_at, revoked_at } = row;
-  return tellDirectory(c, { actor: c.get("caller").keyid, action, target: agent }, (directory) =>
-    directory.recordAgent({ agent, pool, name, created_at, revoked_at }),
-  );
+  const news = { agent: { agent, pool, name, created_at, revoked_at }, action };
+  await accountOf(c.env, SYS_ACCOUNT).recordAgent(news, operatorOf(c));
+  await directoryTold(c, SYS_ACCOUNT);
 }
 
 function shown(pool: PoolName, row: AgentRow) {

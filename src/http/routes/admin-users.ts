@@ -1,74 +1,131 @@
 /**
- * Owns the users as operators see them: a user is an account with a role and a region.
- * Invariant: the account exists before its row in the directory does.
+ * Owns the users as operators handle them: a user is an account with a role, a region and perhaps limits of its own.
+ * Invariant: the account decides and exists before its row in the directory does; a tenant or the operators are no user.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
-import { z } from "zod";
+import type { Context } from "hono";
+import type { Account, AccountChange } from "../../objects/contract.ts";
 import { accountOf } from "../../objects/locate.ts";
-import { newAccountId } from "../../platform/api-key.ts";
-import { directoryOf, type UserRow } from "../../platform/directory.ts";
-import { regionSchema } from "../../platform/env.ts";
-import { timeText } from "../../platform/job-view.ts";
-import { causeOf, logLine } from "../../platform/log.ts";
-import { refusalOf } from "../../protocol/errors.ts";
-import { poolNameSchema } from "../../protocol/ids.ts";
-import { roleNameSchema } from "../../protocol/roles.ts";
+import { newAccountId, tenantAccountId } from "../../platform/api-key.ts";
+import { poolConfig } from "../../platform/env.ts";
+import { timeText, timeTextOrNull } from "../../platform/job-view.ts";
+import { changeUserSchema, disableUserSchema, newUserSchema } from "../../protocol/api/users.ts";
+import { type Refusal, refusalOf } from "../../protocol/errors.ts";
+import { type AccountId, accountIdSchema, type PoolName, poolNameSchema, userIdSchema } from "../../protocol/ids.ts";
+import type { Result } from "../../protocol/result.ts";
+import { bodyBy, operatorOf, optionalBodyBy, queryBy } from "../admin-request.ts";
 import type { AppEnv } from "../context.ts";
-import { tellDirectory } from "../directory-entries.ts";
-import { refusalResponse } from "../errors.ts";
-import { parseBy, readJson } from "../request-body.ts";
+import { directoryTold, fromDirectory } from "../directory-entries.ts";
+import { addRoute, newRouteSet } from "../documented-route.ts";
+import { NOT_FOUND, refusalResponse } from "../errors.ts";
+import { forgetAccount } from "../middleware/verified-keys.ts";
+import * as docs from "./admin-documents.ts";
 
 const DEFAULT_POOL = poolNameSchema.parse("default");
-const DIRECTORY_DOWN = refusalOf("BACKEND_UNAVAILABLE", "The directory does not answer. Nothing else is affected.");
+const UNKNOWN_POOL = refusalOf("UNKNOWN_POOL", "There is no pool of this name.", { field: "default_pool" });
 
-/** A name for people: 1 to 100 characters, no controls. */
-export const displayNameSchema = z
-  .string()
-  .trim()
-  .min(1)
-  .max(100)
-  .regex(/^[^\p{Cc}]*$/u, "must hold no control characters");
+export const adminUserRoutes = newRouteSet();
 
-const newUserSchema = z.strictObject({
-  name: displayNameSchema,
-  role: roleNameSchema,
-  region: regionSchema.optional(),
-});
-const pageSchema = z.object({
-  limit: z.coerce.number().int().min(1).max(200).default(20),
-  offset: z.coerce.number().int().min(0).max(1_000_000).default(0),
-});
-
-export const adminUserRoutes = new OpenAPIHono<AppEnv>();
-
-adminUserRoutes.post("/", async (c) => {
-  const json = await readJson(c);
-  const body = json.ok ? parseBy(newUserSchema, json.value.value) : json;
+addRoute(adminUserRoutes, docs.createUser, async (c) => {
+  const body = await bodyBy(c, newUserSchema);
   if (!body.ok) return refusalResponse(c, body.refusal);
-  const { name, role, region = c.get("settings").DEFAULT_REGION } = body.value;
+  const { name, role, region = c.get("settings").DEFAULT_REGION, default_pool = DEFAULT_POOL, limits } = body.value;
+  if (!isPool(c, default_pool)) return refusalResponse(c, UNKNOWN_POOL);
   const user_id = newAccountId();
-  const row: UserRow = { user_id, name, role, region, created_at: Date.now() };
-  await accountOf(c.env, user_id, region).provision({ role, region, name, default_pool: DEFAULT_POOL });
-  await tellDirectory(c, { actor: c.get("caller").keyid, action: "create_user", target: user_id }, (directory) =>
-    directory.recordUser(row),
-  );
-  return c.json(shown(row), 201);
+  const operator = operatorOf(c);
+  const object = accountOf(c.env, user_id, region);
+  await object.provision({ role, region, name, default_pool, limits: limits ?? null }, operator);
+  await directoryTold(c, user_id);
+  const made = await object.account();
+  if (made === null) throw new Error("an account was made and is not there");
+  return c.json(shown(user_id, made), 201);
 });
 
-/** Newest first: `{users, total, limit, offset}`. The one list that only the directory has. */
-adminUserRoutes.get("/", async (c) => {
-  const page = parseBy(pageSchema, c.req.query());
+addRoute(adminUserRoutes, docs.listUsers, async (c) => {
+  const page = queryBy(c, docs.pageSchema);
   if (!page.ok) return refusalResponse(c, page.refusal);
-  const { limit, offset } = page.value;
-  try {
-    const { users, total } = await directoryOf(c.env.DIRECTORY).listUsers(limit, offset);
-    return c.json({ users: users.map(shown), total, limit, offset });
-  } catch (error) {
-    logLine("error", "directory_failed", { request_id: c.get("request_id"), cause: causeOf(error) });
-    return refusalResponse(c, DIRECTORY_DOWN);
-  }
+  const found = await fromDirectory(c, (directory) => directory.listUsers(page.value));
+  if (!found.ok) return refusalResponse(c, found.refusal);
+  const users = found.value.users.map(({ created_at, disabled_at, erased_at, ...user }) => ({
+    ...user,
+    ...times({ created_at, disabled_at, erased_at }),
+  }));
+  return c.json({ users, total: found.value.total, ...page.value });
 });
 
-function shown(row: UserRow) {
-  return { ...row, created_at: timeText(row.created_at) };
+addRoute(adminUserRoutes, docs.readUser, async (c) => {
+  const user_id = userOf(c);
+  const account = user_id && (await accountOf(c.env, user_id).account());
+  return account ? c.json(shown(user_id, account)) : refusalResponse(c, NOT_FOUND);
+});
+
+addRoute(adminUserRoutes, docs.changeUser, async (c) => {
+  const body = await bodyBy(c, changeUserSchema);
+  if (!body.ok) return refusalResponse(c, body.refusal);
+  const { default_pool } = body.value;
+  if (default_pool !== undefined && !isPool(c, default_pool)) return refusalResponse(c, UNKNOWN_POOL);
+  const change = given(body.value);
+  return answer(c, userOf(c), (account) => account.changeAccount(change, operatorOf(c)));
+});
+
+addRoute(adminUserRoutes, docs.disableUser, async (c) => {
+  const body = await optionalBodyBy(c, disableUserSchema);
+  if (!body.ok) return refusalResponse(c, body.refusal);
+  return answer(c, userOf(c), (account) => account.disableAccount(body.value.cancel_jobs, operatorOf(c)));
+});
+
+addRoute(adminUserRoutes, docs.enableUser, (c) =>
+  answer(c, userOf(c), (account) => account.enableAccount(operatorOf(c))),
+);
+
+addRoute(adminUserRoutes, docs.eraseUser, (c) =>
+  answer(c, userOf(c), (account) => account.eraseAccount(operatorOf(c)), 202),
+);
+
+addRoute(adminUserRoutes, docs.eraseTenant, (c) => {
+  const parent = userOf(c);
+  const tenant = userIdSchema.safeParse(c.req.param("tenant"));
+  const account = parent && tenant.success ? tenantAccountId(parent, tenant.data) : null;
+  return answer(c, account, (object) => object.eraseAccount(operatorOf(c)), 202);
+});
+
+/** What the account answered, its keys forgotten here and the directory told first. */
+async function answer(
+  c: Context<AppEnv>,
+  id: AccountId | null,
+  ask: (account: ReturnType<typeof accountOf>) => Promise<Result<Account, Refusal>>,
+  status: 200 | 202 = 200,
+): Promise<Response> {
+  if (id === null) return refusalResponse(c, NOT_FOUND);
+  const done = await ask(accountOf(c.env, id));
+  if (!done.ok) return refusalResponse(c, done.refusal);
+  forgetAccount(id);
+  await directoryTold(c, id);
+  return c.json(shown(id, done.value), status);
+}
+
+/** Null for what cannot be the id of a user: it is answered like an unknown one. */
+function userOf(c: Context<AppEnv>): AccountId | null {
+  const id = accountIdSchema.safeParse(c.req.param("user_id"));
+  return id.success && id.data.startsWith("u") ? id.data : null;
+}
+
+function isPool(c: Context<AppEnv>, pool: PoolName): boolean {
+  return poolConfig(c.get("settings"), pool) !== null;
+}
+
+/** Only what was named: nothing else crosses to the object. */
+function given(change: { [K in keyof AccountChange]?: AccountChange[K] | undefined }): AccountChange {
+  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+}
+
+function shown(user_id: AccountId, { name, role, region, default_pool, limits, ...account }: Account) {
+  return { user_id, name, role, region, default_pool, limits, ...times(account) };
+}
+
+function times({ created_at, disabled_at, erased_at }: Pick<Account, "created_at" | "disabled_at" | "erased_at">) {
+  return {
+    created_at: timeText(created_at),
+    disabled_at: timeTextOrNull(disabled_at),
+    erased_at: timeTextOrNull(erased_at),
+  };
 }

@@ -1,83 +1,143 @@
 /**
- * Owns the account's set-up: profile, API keys, the one bootstrap.
- * Invariant: only a key's hash is stored; a revoked key never works again; bootstrap succeeds once.
+ * Owns the account itself as operators handle it: make, change, disable, erase, the one bootstrap.
+ * Invariant: a disabled account refuses every key of its own; an erased one stays refused for ever; bootstrap succeeds once.
  */
+import { advance } from "../../domain/advance.ts";
+import { isEnded } from "../../domain/job-state.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import type { KeyId } from "../../protocol/ids.ts";
+import { SYS_ACCOUNT } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
-import type { StoredKey } from "../../storage/account/keys.ts";
-import type { AccountProfile, KeyProof, KeyRow, NewKey } from "../contract.ts";
-import { dispatch, noEffects, settle } from "./commit.ts";
-import type { AccountContext } from "./context.ts";
-import { NOT_FOUND, UNAUTHORIZED, validKey } from "./identity.ts";
+import type { StoredProfile } from "../../storage/account/profile.ts";
+import type { Account, AccountChange, AccountProfile, NewKey, Operator } from "../contract.ts";
+import { commit, dispatch, type Effects, noEffects, settle, wantBy } from "./commit.ts";
+import { type AccountContext, leaseTimesOf } from "./context.ts";
+import { oweDirectory } from "./directory.ts";
+import { NOT_FOUND } from "./identity.ts";
 
-export function provision(ctx: AccountContext, profile: AccountProfile): void {
+const AT_MOST = 5_000;
+const ERASED = refusalOf("CONFLICT", "This account was erased.");
+const OPERATORS = refusalOf("CONFLICT", "The operators' own account can be neither disabled nor erased.");
+
+export function provision(ctx: AccountContext, profile: AccountProfile, operator?: Operator): void {
   const tables = ctx.database.toWrite();
   const effects = noEffects();
   const now = ctx.now();
   ctx.database.transact(() => {
-    tables.profile.put({ ...profile, parent: null, created_at: now });
+    const { limits, ...rest } = profile;
+    tables.profile.put({ ...rest, parent: null, created_at: now });
+    if (limits) tables.profile.change({ limits });
     // A raised limit lets held jobs go at once; a lowered one touches none that was admitted.
     dispatch(ctx, tables, now, effects);
+    if (operator) told(ctx, operator, "create_user", effects);
   });
   settle(ctx, effects);
 }
 
-export function verifyKey(ctx: AccountContext, proof: KeyProof): Result<{ role: string; region: string }, Refusal> {
-  const tables = ctx.database.toRead();
-  const profile = tables?.profile.get();
-  if (!tables || !profile || !validKey(tables, proof, ctx.now())) return refuse(UNAUTHORIZED);
-  return ok({ role: profile.role, region: profile.region });
+export function account(ctx: AccountContext): Account | null {
+  const profile = ctx.database.toRead()?.profile.get();
+  return profile ? shownOf(profile) : null;
 }
 
-export function createKey(ctx: AccountContext, key: NewKey): Result<KeyRow, Refusal> {
-  const tables = ctx.database.toRead();
-  if (!tables?.profile.get()) return refuse(NOT_FOUND);
-  const row = storedOf(key, ctx.now());
-  const fresh = ctx.database.transact(() => tables.keys.insert(row));
-  return fresh ? ok(rowOf(row)) : refuse(refusalOf("CONFLICT", "this key id is taken"));
-}
-
-export function listKeys(ctx: AccountContext): KeyRow[] {
-  return (ctx.database.toRead()?.keys.all() ?? []).map(rowOf);
-}
-
-export function revokeKey(ctx: AccountContext, keyid: KeyId): Result<KeyRow, Refusal> {
-  const tables = ctx.database.toRead();
-  const row = tables && ctx.database.transact(() => revokeIn(tables, keyid, ctx.now()));
-  return row ? ok(rowOf(row)) : refuse(NOT_FOUND);
-}
-
-/** The operators' first key: true for the one call that made it. */
-export function bootstrap(ctx: AccountContext, key: NewKey): boolean {
-  const tables = ctx.database.toWrite();
-  return ctx.database.transact(() => {
-    const now = ctx.now();
-    if (!tables.profile.get())
-      tables.profile.put({
-        role: "internal",
-        region: ctx.settings.DEFAULT_REGION,
-        name: "operators",
-        default_pool: "default",
-        parent: null,
-        created_at: now,
-      });
-    return tables.profile.takeBootstrap() && tables.keys.insert(storedOf(key, now));
+export function changeAccount(
+  ctx: AccountContext,
+  change: AccountChange,
+  operator: Operator,
+): Result<Account, Refusal> {
+  return changed(ctx, "change_user", operator, (tables, now, effects) => {
+    tables.profile.change(change);
+    dispatch(ctx, tables, now, effects);
   });
 }
 
-function revokeIn(tables: AccountTables, keyid: KeyId, now: number): StoredKey | null {
-  if (!tables.keys.get(keyid)) return null;
-  tables.keys.revoke(keyid, now);
-  return tables.keys.get(keyid);
+export function disableAccount(ctx: AccountContext, cancelJobs: boolean, operator: Operator): Result<Account, Refusal> {
+  return changed(ctx, "disable_user", operator, (tables, now, effects, profile) => {
+    if (profile.disabled_at === null) tables.profile.change({ disabled_at: now });
+    if (cancelJobs) cancelAll(ctx, tables, now, effects);
+  });
 }
 
-function storedOf(key: NewKey, now: number): StoredKey {
-  return { ...key, created_at: now, revoked_at: null, last_used_at: null };
+export function enableAccount(ctx: AccountContext, operator: Operator): Result<Account, Refusal> {
+  return changed(ctx, "enable_user", operator, (tables) => tables.profile.change({ disabled_at: null }));
 }
 
-function rowOf(key: StoredKey): KeyRow {
-  const { secret_sha256: _, ...row } = key;
-  return row;
+export function eraseAccount(ctx: AccountContext, operator: Operator): Result<Account, Refusal> {
+  return changed(ctx, "erase_user", operator, (tables, now, effects, profile) => {
+    const name = "";
+    tables.profile.change({ name, limits: null, erased_at: now, disabled_at: profile.disabled_at ?? now });
+    tables.keys.revokeAll(now);
+    cancelAll(ctx, tables, now, effects);
+    tables.outbox.put({ id: "erase", kind: "erase", body: {}, due_at: now, tries: 0, created_at: now });
+    wantBy(effects, now);
+  });
+}
+
+/** The operators' first key: true for the one call that made it. */
+export function bootstrap(ctx: AccountContext, key: NewKey, operator?: Operator): boolean {
+  const tables = ctx.database.toWrite();
+  const effects = noEffects();
+  const now = ctx.now();
+  const isFirst = ctx.database.transact(() => {
+    if (!tables.profile.get()) tables.profile.put(operatorsOf(ctx, now));
+    if (!tables.profile.takeBootstrap()) return false;
+    if (!tables.keys.insert({ ...key, created_at: now, revoked_at: null, last_used_at: null })) return false;
+    if (operator) {
+      const { actor, request_id } = operator;
+      const did = { actor, action: "create_key", target: key.keyid, request_id };
+      oweDirectory(ctx, { keys: [key.keyid], did }, effects);
+      tables.profile.change({ directory_at: now });
+    }
+    return true;
+  });
+  settle(ctx, effects);
+  return isFirst;
+}
+
+function operatorsOf(ctx: AccountContext, now: number) {
+  const { DEFAULT_REGION: region } = ctx.settings;
+  return { role: "internal", region, name: "operators", default_pool: "default", parent: null, created_at: now };
+}
+
+type Change = (tables: AccountTables, now: number, effects: Effects, profile: StoredProfile) => void;
+
+/** One change of an account that is there and not erased. Safe to repeat. */
+function changed(ctx: AccountContext, action: string, operator: Operator, change: Change): Result<Account, Refusal> {
+  const tables = ctx.database.toRead();
+  const effects = noEffects();
+  const now = ctx.now();
+  const result = ctx.database.transact((): Result<Account, Refusal> => {
+    const profile = tables?.profile.get();
+    if (!tables || !profile) return refuse(NOT_FOUND);
+    if (profile.erased_at !== null) return action === "erase_user" ? ok(shownOf(profile)) : refuse(ERASED);
+    if (ctx.account === SYS_ACCOUNT && action !== "change_user") return refuse(OPERATORS);
+    change(tables, now, effects, profile);
+    told(ctx, operator, action, effects);
+    return ok(shownOf(tables.profile.get() ?? profile));
+  });
+  settle(ctx, effects);
+  return result;
+}
+
+/** A tenant's account is no user of the directory; what was done to it is in the audit all the same. */
+function told(ctx: AccountContext, { actor, request_id }: Operator, action: string, effects: Effects): void {
+  const tables = ctx.database.toWrite();
+  const user = tables.profile.get()?.parent === null;
+  const keys = action === "erase_user" ? tables.keys.all().map(({ keyid }) => keyid) : [];
+  oweDirectory(ctx, { user, keys, did: { actor, action, target: ctx.account, request_id } }, effects);
+}
+
+/** Cancels what is not over, at most `AT_MOST` jobs in one go. */
+export function cancelAll(ctx: AccountContext, tables: AccountTables, now: number, effects: Effects): void {
+  for (const id of tables.live.ids(AT_MOST)) {
+    const job = tables.live.get(id);
+    if (!job || isEnded(job.status) || job.status === "canceling") continue;
+    const times = leaseTimesOf(ctx.settings);
+    const advanced = advance(job, { name: "cancel" }, { now, random: ctx.random(), times });
+    if (advanced.kind === "moved") commit(ctx, tables, job, advanced, effects);
+  }
+}
+
+function shownOf(profile: StoredProfile): Account {
+  const { directory_at: _, ...account } = profile;
+  return account;
 }

@@ -10,13 +10,15 @@ import { ok, type Result, refuse } from "../../protocol/result.ts";
 import { type Role, type RoleName, roleNameSchema } from "../../protocol/roles.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { StoredKey } from "../../storage/account/keys.ts";
-import type { StoredProfile } from "../../storage/account/profile.ts";
+import { fresh, type StoredProfile } from "../../storage/account/profile.ts";
 import type { Auth, KeyProof } from "../contract.ts";
 
 export type Who = { readonly keyid: string; readonly profile: StoredProfile; readonly key: StoredKey | null };
 
 export const UNAUTHORIZED: Refusal = refusalOf("UNAUTHORIZED", "the API key is not valid");
 export const NOT_FOUND: Refusal = refusalOf("NOT_FOUND", "not found");
+/** Said to the holder of a good key alone. */
+export const DISABLED: Refusal = refusalOf("FORBIDDEN", "This account is disabled.", { field: "account" });
 
 /** Whether the object knows this caller. `tables` null: nothing was ever written here. */
 export function identify(tables: AccountTables | null, auth: Auth, now: number): Result<Who, Refusal> {
@@ -24,24 +26,26 @@ export function identify(tables: AccountTables | null, auth: Auth, now: number):
   if (auth.by === "key") {
     if (!tables || !profile) return refuse(UNAUTHORIZED);
     const key = validKey(tables, auth.proof, now);
-    return key ? ok({ keyid: key.keyid, profile, key }) : refuse(UNAUTHORIZED);
+    if (!key) return refuse(UNAUTHORIZED);
+    return profile.disabled_at === null ? ok({ keyid: key.keyid, profile, key }) : refuse(DISABLED);
   }
   if (!profile) return refuse(NOT_FOUND);
   if (auth.by === "parent" && profile.parent !== auth.parent) return refuse(UNAUTHORIZED);
+  if (profile.disabled_at !== null) return refuse(DISABLED);
   return ok({ keyid: auth.keyid, profile, key: null });
 }
 
 /** The tenant a parent names as its first submit will make it; null where the account is there already, or is no tenant. */
 export function unwrittenTenant(settings: Settings, tables: AccountTables | null, auth: Auth, now: number): Who | null {
   if (auth.by !== "parent" || tables?.profile.get()) return null;
-  const profile = {
+  const profile = fresh({
     role: "tenant",
     region: auth.region ?? settings.DEFAULT_REGION,
     name: auth.user_id,
     default_pool: "default",
     parent: auth.parent,
     created_at: now,
-  };
+  });
   return { keyid: auth.keyid, profile, key: null };
 }
 
@@ -49,8 +53,12 @@ export function unwrittenTenant(settings: Settings, tables: AccountTables | null
 export function validKey(tables: AccountTables, proof: KeyProof, now: number): StoredKey | null {
   const key = tables.keys.get(proof.keyid);
   if (!key || key.kind !== proof.kind || !equalInConstantTime(key.secret_sha256, proof.secret_sha256)) return null;
-  if (key.revoked_at !== null || (key.expires_at !== null && key.expires_at <= now)) return null;
-  return key;
+  return stands(key, now) ? key : null;
+}
+
+/** Neither revoked nor expired. */
+export function stands({ revoked_at, expires_at }: StoredKey, now: number): boolean {
+  return revoked_at === null && (expires_at === null || expires_at > now);
 }
 
 export function roleNameOf(profile: StoredProfile | null): RoleName {
@@ -59,6 +67,8 @@ export function roleNameOf(profile: StoredProfile | null): RoleName {
   return name.data;
 }
 
+/** The limits in force: the role's, with those set for this account alone. */
 export function roleOf(settings: Settings, profile: StoredProfile | null): Role {
-  return settings.ROLES[roleNameOf(profile)];
+  const role = settings.ROLES[roleNameOf(profile)];
+  return profile?.limits ? { ...role, ...profile.limits } : role;
 }

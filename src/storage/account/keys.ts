@@ -2,7 +2,7 @@
  * Owns the account's API keys: the hash of each secret, never the secret.
  * Invariant: a revoked key stays as a row, so that its id is never given out again.
  */
-import { and, desc, eq, isNull } from "drizzle-orm";
+import { and, desc, eq, gt, isNull, or } from "drizzle-orm";
 import { KEY_KINDS, type KeyId, type KeyKind, keyIdSchema } from "../../protocol/ids.ts";
 import type { AccountDb } from "./database.ts";
 import type { AccountMemory } from "./memory.ts";
@@ -30,7 +30,11 @@ export type KeyTable = {
   all(): StoredKey[];
   /** Keeps the first time of revocation. */
   revoke(keyid: KeyId, now: number): void;
+  /** Brings the end of a key nearer; it never moves away. */
+  expire(keyid: KeyId, at: number): void;
   used(keyid: KeyId, now: number): void;
+  /** Ends every key that still stands. */
+  revokeAll(now: number): void;
 };
 
 export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
@@ -46,6 +50,16 @@ export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
     .update(keys)
     .set({ revoked_at: slot("now") })
     .where(and(eq(keys.keyid, slot("keyid")), isNull(keys.revoked_at)))
+    .prepare();
+  const expire = db
+    .update(keys)
+    .set({ expires_at: slot("at") })
+    .where(and(eq(keys.keyid, slot("keyid")), or(isNull(keys.expires_at), gt(keys.expires_at, slot("at")))))
+    .prepare();
+  const revokeAll = db
+    .update(keys)
+    .set({ revoked_at: slot("now") })
+    .where(isNull(keys.revoked_at))
     .prepare();
   const used = db
     .update(keys)
@@ -67,9 +81,17 @@ export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
       known.forget(keyid);
       revoke.run({ keyid, now });
     },
+    expire: (keyid, at) => {
+      known.forget(keyid);
+      expire.run({ keyid, at });
+    },
     used: (keyid, now) => {
       known.forget(keyid);
       used.run({ keyid, now });
+    },
+    revokeAll: (now) => {
+      for (const { keyid } of all.all()) known.forget(keyid);
+      revokeAll.run({ now });
     },
   };
 }

@@ -3,17 +3,33 @@
  * Invariant: a row goes only after its effect, so an effect may happen twice and is never lost.
  */
 import { asc, eq, lte, min, sql } from "drizzle-orm";
+import type { AuditEntry, DirectoryAgent } from "../../protocol/directory.ts";
+import type { KeyId } from "../../protocol/ids.ts";
 import type { AccountDb } from "./database.ts";
 import { outbox } from "./schema.ts";
 import { fromOwnRow, slot, slots } from "./slots.ts";
 
-/** `delete_objects`: the objects under a prefix, those of a refused attempt. */
-export type OutboxEntry = {
+/** What the directory is to hear: the user and these keys as they are when it is told, agents and the audit as they are here. */
+export type DirectoryDebt = {
+  readonly user: boolean;
+  readonly keys: readonly KeyId[];
+  readonly agents: readonly DirectoryAgent[];
+  readonly audit: AuditEntry | null;
+};
+
+type Effect =
+  /** The objects under a prefix, those of a refused attempt. */
+  | { readonly kind: "delete_objects"; readonly body: { readonly prefix: string } }
+  | { readonly kind: "directory"; readonly body: DirectoryDebt }
+  /** Everything of an account that was erased. */
+  | { readonly kind: "erase"; readonly body: Record<string, never> };
+
+export type OutboxEntry = Effect & {
   readonly id: string;
   readonly due_at: number;
   readonly tries: number;
   readonly created_at: number;
-} & { readonly kind: "delete_objects"; readonly body: { readonly prefix: string } };
+};
 
 export type OutboxTable = {
   put(entry: OutboxEntry): void;
@@ -49,14 +65,11 @@ export function outboxTable(db: AccountDb): OutboxTable {
   return {
     put: (entry) => put.run({ ...entry, body: JSON.stringify(entry.body) }),
     due: (now, limit) =>
-      due.all({ now, at_most: limit }).map((row) => ({
-        id: row.id,
-        kind: "delete_objects",
-        body: fromOwnRow<{ prefix: string }>(row.body),
-        due_at: row.due_at,
-        tries: row.tries,
-        created_at: row.created_at,
-      })),
+      due.all({ now, at_most: limit }).map(({ kind, body, ...row }) => {
+        // Kind and body were written together by `put`.
+        const effect = fromOwnRow<Effect>(`{"kind":${JSON.stringify(kind)},"body":${body}}`);
+        return { ...row, ...effect };
+      }),
     postpone: (id, dueAt, tries) => postpone.run({ id, due_at: dueAt, tries }),
     remove: (id) => remove.run({ id }),
     nextDue: () => nextDue.get()?.due ?? null,

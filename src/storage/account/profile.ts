@@ -1,14 +1,15 @@
 /**
- * Owns the account's one row: role, region, name, pool, parent.
- * Invariant: at most one row; `bootstrap` turns true exactly once.
+ * Owns the account's one row: role, region, name, pool, parent, its own limits, whether it is disabled or erased.
+ * Invariant: at most one row; `bootstrap` turns true exactly once; `erased_at`, once set, stays.
  */
 import { and, eq } from "drizzle-orm";
+import type { LimitOverrides } from "../../protocol/roles.ts";
 import type { AccountDb } from "./database.ts";
 import type { AccountMemory } from "./memory.ts";
 import { account } from "./schema.ts";
-import { slot, slots } from "./slots.ts";
+import { fromOwnRow, slot, slots } from "./slots.ts";
 
-export type StoredProfile = {
+export type NewProfile = {
   readonly role: string;
   readonly region: string;
   readonly name: string;
@@ -17,10 +18,21 @@ export type StoredProfile = {
   readonly created_at: number;
 };
 
+export type StoredProfile = NewProfile & {
+  /** In place of the role's. */
+  readonly limits: LimitOverrides | null;
+  readonly disabled_at: number | null;
+  readonly erased_at: number | null;
+  /** When the directory was last owed the whole of this account; 0 for never. */
+  readonly directory_at: number;
+};
+
 export type ProfileTable = {
   get(): StoredProfile | null;
-  /** Makes the row, or updates role, region, name and pool; the parent and the date stay. */
-  put(profile: StoredProfile): void;
+  /** Makes the row, or updates role, region, name and pool; everything else stays. */
+  put(profile: NewProfile): void;
+  /** Writes what `change` names; throws where there is no row. */
+  change(change: Partial<Omit<StoredProfile, "parent" | "created_at">>): void;
   /** The compare-and-set behind the bootstrap token: true for the one call that turned it. */
   takeBootstrap(): boolean;
 };
@@ -44,11 +56,34 @@ export function profileTable(db: AccountDb, memory: AccountMemory): ProfileTable
     .returning({ one: account.one })
     .prepare();
   return {
-    get: () => known.get(() => get.get() ?? null),
+    get: () =>
+      known.get(() => {
+        const row = get.get();
+        return row ? profileOf(row) : null;
+      }),
     put: (profile) => {
       known.forget();
-      put.run({ one: 1, bootstrapped: 0, ...profile });
+      put.run({ one: 1, bootstrapped: 0, ...fresh(profile), limits: null });
+    },
+    change: ({ limits, ...rest }) => {
+      known.forget();
+      const text = limits === undefined ? {} : { limits: limits === null ? null : JSON.stringify(limits) };
+      const changed = db
+        .update(account)
+        .set({ ...rest, ...text })
+        .returning({ one: account.one })
+        .all();
+      if (changed.length !== 1) throw new Error("there is no account to change");
     },
     takeBootstrap: () => bootstrap.all({ one: 1 }).length === 1,
   };
+}
+
+/** A profile as it is right after it was made. */
+export function fresh(profile: NewProfile): StoredProfile {
+  return { ...profile, limits: null, disabled_at: null, erased_at: null, directory_at: 0 };
+}
+
+function profileOf({ limits, ...row }: typeof account.$inferSelect): StoredProfile {
+  return { ...row, limits: limits === null ? null : fromOwnRow<LimitOverrides>(limits) };
 }

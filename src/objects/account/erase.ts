@@ -1,0 +1,40 @@
+/**
+ * Owns what is left to do when an account was erased: wait for its last job to be over, then files, then rows.
+ * Invariant: files go before the rows that name them; every step is safe to repeat.
+ */
+import { RETENTION_CLASSES } from "../../protocol/bucket-keys.ts";
+import type { AccountTables } from "../../storage/account/database.ts";
+import { noEffects, settle } from "./commit.ts";
+import type { AccountContext } from "./context.ts";
+import { cancelAll } from "./credentials.ts";
+import { step } from "./step.ts";
+
+/** Objects deleted by one call; R2's limit is 1,000. */
+const DELETE_BATCH = 500;
+const PURGE_BATCH = 500;
+
+/** True when nothing is left of the account but that it was. */
+export async function eraseNext(ctx: AccountContext, tables: AccountTables): Promise<boolean> {
+  if (tables.live.ids(1).length > 0) {
+    const effects = noEffects();
+    ctx.database.transact(() => cancelAll(ctx, tables, ctx.now(), effects));
+    settle(ctx, effects);
+    return false;
+  }
+  const classes = RETENTION_CLASSES.map((days) => `a${days}`);
+  for (const place of [...classes, "in"]) await deleteObjects(ctx, `${place}/${ctx.account}`);
+  while (ctx.database.purge(PURGE_BATCH) > 0);
+  return true;
+}
+
+/** Deletes every object under `prefix` and a slash. */
+export async function deleteObjects(ctx: AccountContext, prefix: string): Promise<void> {
+  for (;;) {
+    const page = await step("drain.list-objects", () =>
+      ctx.env.ARTIFACTS.list({ prefix: `${prefix}/`, limit: DELETE_BATCH }),
+    );
+    const names = page.objects.map((o) => o.key);
+    if (names.length > 0) await step("drain.delete-objects", () => ctx.env.ARTIFACTS.delete(names));
+    if (!page.truncated) return;
+  }
+}
