@@ -1,11 +1,22 @@
 /**
  * Owns the guarantees of admission against a real account object: limits under any concurrency, idempotency, tenancy.
  */
+import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { SubmitCommand } from "../../src/objects/contract.ts";
+import type { NewJob, SubmitCommand } from "../../src/objects/contract.ts";
 import { accountOf } from "../../src/objects/locate.ts";
-import { keyIdSchema } from "../../src/protocol/ids.ts";
-import { anyJobs, bindings, clientOf, freshAccount, newJob, openAccount, SECRET, withRole } from "./support/account.ts";
+import { keyIdSchema, poolNameSchema } from "../../src/protocol/ids.ts";
+import {
+  anyJobs,
+  bindings,
+  clientOf,
+  freshAccount,
+  newJob,
+  objectOf,
+  openAccount,
+  SECRET,
+  withRole,
+} from "./support/account.ts";
 
 const NOON = Date.UTC(2030, 0, 2, 12);
 
@@ -245,6 +256,35 @@ describe("a tenant's account", () => {
     expect(await stub().getJob(auth(parent), job)).toMatchObject({ ok: true });
     expect(await stub().getJob(auth(stranger), job)).toMatchObject({ refusal: { code: "UNAUTHORIZED" } });
     expect(await stub().submit({ ...command, jobs: [newJob()], auth: auth(stranger) })).toMatchObject({ ok: false });
+  });
+});
+
+describe("an account nobody has written to", () => {
+  it("stays unwritten when a tenant's first submit is refused, and is made by the first that is accepted (I4)", async () => {
+    const parent = await openAccount("pro");
+    const tenant = freshAccount();
+    const auth = { by: "parent", parent: parent.account, keyid: parent.keyid, user_id: "bob", region: null } as const;
+    const submit = (jobs: NewJob[]) =>
+      accountOf(bindings, tenant).submit({
+        auth,
+        route: "jobs",
+        idempotency: null,
+        jobs,
+        request_id: "r",
+        traceparent: null,
+      });
+    const tablesOf = () =>
+      runInDurableObject(objectOf(tenant), (_, state) =>
+        state.storage.sql.exec("SELECT name FROM sqlite_master").toArray(),
+      );
+    const unknown = poolNameSchema.parse("elsewhere");
+    for (let i = 0; i < 2; i++) {
+      expect(await submit([newJob({ pool: unknown })])).toMatchObject({ refusal: { code: "UNKNOWN_POOL" } });
+      expect(await tablesOf()).toEqual([]);
+    }
+    expect(await submit([newJob()])).toMatchObject({ ok: true });
+    expect(await submit([newJob({ pool: unknown })])).toMatchObject({ ok: false });
+    expect(await accountOf(bindings, tenant).usage(auth)).toMatchObject({ value: { today: { jobs: 1 } } });
   });
 });
 

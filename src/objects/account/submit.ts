@@ -22,7 +22,7 @@ import type { PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
-import type { Auth, NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
+import type { NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, roleNameOf, roleOf, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
@@ -46,11 +46,13 @@ export function submitMade(
   command: MadeCommand,
   make: MakeJobs,
 ): Result<SubmitDone, RefusedWithRate> {
-  const tables = tablesFor(ctx, command.auth);
-  if (!tables) return refuse(UNAUTHORIZED);
   const effects = noEffects();
   const now = ctx.now();
-  const result = ctx.database.transact(() => submitIn(ctx, tables, { command, make, now }, effects));
+  const work = (tables: AccountTables) => submitIn(ctx, tables, { command, make, now }, effects);
+  const tables = ctx.database.toRead();
+  // A tenant's account is made by its first accepted submit; any other must exist.
+  if (!tables && command.auth.by !== "parent") return refuse(UNAUTHORIZED);
+  const result = tables ? ctx.database.transact(() => work(tables)) : ctx.database.makeUnlessRefused(work);
   if (!result.ok) count("comfy_edge_submits_refused_total", { code: result.refusal.code });
   else if (result.value.replayed) count("comfy_edge_submits_replayed_total");
   else {
@@ -60,11 +62,6 @@ export function submitMade(
   }
   settle(ctx, effects);
   return result;
-}
-
-/** A tenant's account is made by its first submit; any other must exist. */
-function tablesFor(ctx: AccountContext, auth: Auth): AccountTables | null {
-  return auth.by === "parent" ? ctx.database.toWrite() : ctx.database.toRead();
 }
 
 function submitIn(

@@ -4,7 +4,10 @@
  */
 import { type DrizzleSqliteDODatabase, drizzle } from "drizzle-orm/durable-sqlite";
 import { ACCOUNT_MIGRATIONS } from "../../../migrations/account/index.ts";
+import type { Result } from "../../protocol/result.ts";
 import { migrate, versionOf } from "../migrator.ts";
+import { type EndpointTable, endpointTable } from "./endpoints.ts";
+import { type HookTable, hookTable } from "./hooks.ts";
 import { type IdempotencyTable, idempotencyTable } from "./idempotency.ts";
 import { type JobTable, jobTable } from "./jobs.ts";
 import { type KeyTable, keyTable } from "./keys.ts";
@@ -13,6 +16,7 @@ import { newMemory } from "./memory.ts";
 import { type OutboxTable, outboxTable } from "./outbox.ts";
 import { type PayloadTable, payloadTable } from "./payloads.ts";
 import { type ProfileTable, profileTable } from "./profile.ts";
+import { purge } from "./purge.ts";
 
 export type AccountDb = DrizzleSqliteDODatabase;
 
@@ -24,10 +28,14 @@ export type AccountTables = {
   readonly payloads: PayloadTable;
   readonly idempotency: IdempotencyTable;
   readonly outbox: OutboxTable;
+  readonly endpoints: EndpointTable;
+  readonly hooks: HookTable;
 };
 
 export type AccountDatabase = {
   sizeBytes(): number;
+  /** Deletes at most `limit` rows of an erased account's jobs and what belongs to them; 0 when there are none left. */
+  purge(limit: number): number;
   /** The tables, or null where nothing was ever written. */
   toRead(): AccountTables | null;
   /** The tables, made now if need be. */
@@ -37,11 +45,20 @@ export type AccountDatabase = {
    * commit what it wrote before its first await.
    */
   transact<T>(work: () => T extends Promise<unknown> ? never : T): T;
+  /** The same for an account without tables: they are made in that transaction, of which a refusal leaves nothing. */
+  makeUnlessRefused<T, R>(work: (tables: AccountTables) => Result<T, R>): Result<T, R>;
 };
 
 export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
   let tables: AccountTables | null = null;
-  const memory = newMemory();
+  let memory = newMemory();
+  const forgetting = <T>(work: () => T): T => {
+    try {
+      return work();
+    } finally {
+      memory.forget();
+    }
+  };
   const open = (): AccountTables => {
     migrate(storage, ACCOUNT_MIGRATIONS);
     const db = drizzle(storage);
@@ -53,11 +70,14 @@ export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
       payloads: payloadTable(db, memory),
       idempotency: idempotencyTable(db),
       outbox: outboxTable(db),
+      endpoints: endpointTable(db, memory),
+      hooks: hookTable(db),
     };
     return tables;
   };
   return {
     sizeBytes: () => storage.sql.databaseSize,
+    purge: (limit) => forgetting(() => storage.transactionSync(() => purge(drizzle(storage), limit))),
     toRead: () => tables ?? (versionOf(storage.sql) === null ? null : open()),
     toWrite: () => tables ?? open(),
     transact: (work) => {
@@ -67,6 +87,21 @@ export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
         memory.forget();
         throw error;
       }
+    },
+    makeUnlessRefused: (work) => {
+      let result: ReturnType<typeof work> | null = null;
+      try {
+        storage.transactionSync(() => {
+          result = work(open());
+          if (!result.ok) throw new Error("undo what a refused first write made");
+        });
+      } catch (error) {
+        tables = null;
+        memory = newMemory();
+        if (result === null) throw error;
+      }
+      if (result === null) throw new Error("a transaction ended without a result");
+      return result;
     },
   };
 }
