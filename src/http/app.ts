@@ -20,7 +20,10 @@ import { healthRoutes } from "./routes/health.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { againRoutes } from "./routes/jobs-again.ts";
 import { bulkRoutes } from "./routes/jobs-bulk.ts";
+import { keyRoutes } from "./routes/keys.ts";
+import { modelRoutes } from "./routes/models.ts";
 import { streamRoutes } from "./routes/streams.ts";
+import { webhookRoutes } from "./routes/webhooks.ts";
 
 export const app = new OpenAPIHono<AppEnv>();
 
@@ -41,9 +44,13 @@ app.route("/api/v1", jobRoutes);
 app.route("/api/v1", bulkRoutes);
 app.route("/api/v1", againRoutes);
 app.route("/api/v1", generateRoutes);
+app.route("/api/v1", modelRoutes);
+app.route("/api/v1", keyRoutes);
+app.route("/api/v1", webhookRoutes);
 app.route("/v1", v1Routes);
 app.route("/agent/v1", agentRoutes);
 app.route("/admin", adminRoutes);
 app.route("/", healthRoutes);
+app.route("/", modelRoutes);
 app.route("/", streamRoutes);
 addDocsRoutes(app);

@@ -6,7 +6,7 @@ import type { Env } from "../../platform/env.ts";
 import { causeOf, logLine } from "../../platform/log.ts";
 import type { AccountId, JobId } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
-import type { KeyRow, ViewerIdentity } from "../contract.ts";
+import type { ViewerIdentity } from "../contract.ts";
 import { accountOf } from "../locate.ts";
 
 export type ViewerKey = ViewerIdentity["key"];
@@ -74,17 +74,12 @@ export class Access {
   }
 
   async #keysOf(account: AccountId): Promise<string[]> {
-    const now = Date.now();
     const rows = await accountOf(this.#env, account).listKeys();
-    return rows.filter((row) => stands(row, now)).map(({ keyid }) => nameOf({ account, keyid }));
+    return rows.filter((row) => row.stands).map(({ keyid }) => nameOf({ account, keyid }));
   }
 }
 
 /** One text per key, whatever account it lives in. */
 export function nameOf(key: ViewerKey): string {
   return `${key.account}:${key.keyid}`;
-}
-
-function stands(row: KeyRow, now: number): boolean {
-  return row.revoked_at === null && (row.expires_at === null || row.expires_at > now);
 }
