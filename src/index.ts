@@ -13,5 +13,5 @@ export { ProgressObject } from "./objects/progress/progress-object.ts";
 
 export default {
   fetch: (request, env, ctx) => app.fetch(request, env, ctx),
-  queue: (batch, env) => consume(batch, env),
+  queue: (batch, env, ctx) => consume(batch, env, ctx),
 } satisfies ExportedHandler<Env, string>;

@@ -3,6 +3,8 @@
  * Invariant: a released migration never changes; a new one goes to the end.
  */
 import tables from "./0001_tables.sql";
+import identity from "./0002_identity.sql";
+import webhooks from "./0003_webhooks.sql";
 
 /** Ordered; the version of a database is the number of migrations it has run. */
-export const ACCOUNT_MIGRATIONS: readonly string[] = [tables];
+export const ACCOUNT_MIGRATIONS: readonly string[] = [tables, identity, webhooks];

@@ -102,6 +102,10 @@ const settingsSchema = z
     QUEUE_TIMEOUT_MS: whole(1_000, 604_800_000),
     /** The longest a request waits for a job's end (generate, `Prefer: wait`). */
     MAX_WAIT_MS: whole(100, 300_000).default(60_000),
+    /** How long a webhook's target may take to answer. */
+    WEBHOOK_TIMEOUT_MS: whole(50, 30_000),
+    /** From the first try of a webhook to the last: its whole schedule scales with it. */
+    WEBHOOK_RETRY_SPAN_MS: whole(1_000, 86_400_000),
     KEY_MAC_SECRET: macSecret,
     BOOTSTRAP_TOKEN: z.string().min(16),
     R2_ACCESS_KEY_ID: z.string().min(1),

@@ -6,6 +6,7 @@ import type { JobError, JobRecord, Receipt, StoredArtifact, Waiting } from "../p
 import { exactNumber, parseForOutput } from "../protocol/json.ts";
 import type { LogLine, ProgressDetail } from "../protocol/progress.ts";
 import type { JobState } from "../protocol/states.ts";
+import type { HookEvent } from "../protocol/webhooks.ts";
 import { type StoreSettings, signDownload } from "./artifact-store.ts";
 
 export type ArtifactView = Omit<StoredArtifact, "seed"> & {
@@ -56,6 +57,10 @@ const MAX_LOGS = 50;
 /** The view of a record, links signed from now on for `record.url_ttl_s` seconds. */
 export async function renderJobView(settings: StoreSettings, record: JobRecord): Promise<JobView> {
   const result = record.status === "succeeded" ? await resultOf(settings, record) : null;
+  return { ...viewFields(record), result, result_url: result?.artifacts[0]?.url ?? null };
+}
+
+function viewFields(record: JobRecord): Omit<JobView, "result" | "result_url"> {
   return {
     job_id: record.job,
     status: record.status,
@@ -71,8 +76,6 @@ export async function renderJobView(settings: StoreSettings, record: JobRecord):
     user_id: record.user_id,
     submitted_by: record.submitted_by,
     metadata: record.metadata,
-    result,
-    result_url: result?.artifacts[0]?.url ?? null,
     error: record.error,
     timestamps: {
       queued_at: timeText(record.queued_at),
@@ -89,6 +92,19 @@ export async function renderJobView(settings: StoreSettings, record: JobRecord):
   };
 }
 
+/** A job as a webhook tells it: the view without its links. Rendered without waiting: it is written in the change it tells. */
+type HookView = Omit<JobView, "result" | "result_url"> & {
+  result: { artifacts: Omit<ArtifactView, "url" | "url_expires_at">[]; generation_time: number } | null;
+};
+
+/** The bytes of a webhook (CONTRACT 1): what happened, when, and the job as it is since then. */
+export function hookBody(record: JobRecord, event: HookEvent, nowMs: number): string {
+  const artifacts = record.artifacts.map((artifact) => artifactFields(artifact));
+  const result = record.status === "succeeded" ? { artifacts, generation_time: generationTime(record) } : null;
+  const job: HookView = { ...viewFields(record), result };
+  return JSON.stringify({ type: event, timestamp: timeText(nowMs), data: { job } });
+}
+
 /** The view as an item of a list. */
 export async function renderJobListItem(settings: StoreSettings, record: JobRecord): Promise<JobListItem> {
   const { params: _params, logs: _logs, ...item } = await renderJobView(settings, { ...record, params_text: null });
@@ -100,7 +116,12 @@ async function resultOf(settings: StoreSettings, record: JobRecord): Promise<Non
   const artifacts = await Promise.all(
     record.artifacts.map((artifact) => artifactView(settings, artifact, record.url_ttl_s, nowMs)),
   );
-  return { artifacts, generation_time: (record.receipt?.run_ms ?? 0) / 1000 };
+  return { artifacts, generation_time: generationTime(record) };
+}
+
+/** Seconds. */
+function generationTime(record: JobRecord): number {
+  return (record.receipt?.run_ms ?? 0) / 1000;
 }
 
 async function artifactView(
@@ -110,6 +131,12 @@ async function artifactView(
   nowMs: number,
 ): Promise<ArtifactView> {
   const link = artifact.key === null ? null : await signDownload(settings, artifact.key, ttlSeconds, nowMs);
+  const { text, meta, ...fields } = artifactFields(artifact);
+  const links = { url: link?.url ?? null, url_expires_at: link === null ? null : timeText(link.expires_at_ms) };
+  return { ...fields, ...links, text, meta };
+}
+
+function artifactFields(artifact: StoredArtifact): Omit<ArtifactView, "url" | "url_expires_at"> {
   return {
     index: artifact.index,
     filename: artifact.filename,
@@ -122,8 +149,6 @@ async function artifactView(
     seed: artifact.seed === null ? null : exactNumber(artifact.seed),
     node_id: artifact.node_id,
     key: artifact.key,
-    url: link?.url ?? null,
-    url_expires_at: link === null ? null : timeText(link.expires_at_ms),
     text: artifact.text,
     meta: {},
   };

@@ -49,6 +49,8 @@ export const METRICS = {
   comfy_edge_sweep_rows_broken_total: { type: "counter", help: "Rows a sweep could not handle and passed by." },
   comfy_edge_alarm_faults_total: { type: "counter", help: "Alarm passes that threw." },
   comfy_edge_alarms_healed_total: { type: "counter", help: "Alarms found missing or overdue and set again." },
+  comfy_edge_webhook_tries_total: { type: "counter", help: "Tries of webhooks, by what came of them." },
+  comfy_edge_webhooks_given_up_total: { type: "counter", help: "Webhooks given up, by reason." },
   comfy_edge_metrics_dropped_total: { type: "counter", help: "Series not counted because a shard was full." },
 } as const satisfies { [name: string]: Metric };
 

@@ -20,7 +20,7 @@ const doorbell = (ref: string) => JSON.stringify({ v: 1, ref });
 async function consumed(queue: string, messages: ReturnType<typeof message>[]) {
   const batch = createMessageBatch(queue, messages);
   const ctx = createExecutionContext();
-  await consume(batch, bindings);
+  await consume(batch, bindings, ctx);
   const { explicitAcks, retryMessages } = await getQueueResult(batch, ctx);
   return { acked: explicitAcks, retried: retryMessages.map(({ msgId }) => msgId) };
 }

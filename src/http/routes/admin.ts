@@ -8,8 +8,9 @@ import { adminAuditRoutes } from "./admin-audit.ts";
 import { adminBootstrapRoutes } from "./admin-bootstrap.ts";
 import { adminKeyRoutes } from "./admin-keys.ts";
 import { adminUserRoutes } from "./admin-users.ts";
+import { adminWebhookRoutes } from "./admin-webhooks.ts";
 
 export const adminRoutes = newRouteSet();
 
-for (const routes of [adminBootstrapRoutes, adminUserRoutes, adminKeyRoutes, adminAgentRoutes, adminAuditRoutes])
-  adminRoutes.route("/", routes);
+const sets = [adminBootstrapRoutes, adminUserRoutes, adminKeyRoutes, adminAgentRoutes, adminAuditRoutes];
+for (const routes of [...sets, adminWebhookRoutes]) adminRoutes.route("/", routes);

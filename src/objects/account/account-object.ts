@@ -14,38 +14,71 @@ import type {
   StoppedRequest,
 } from "../../protocol/agent-api.ts";
 import { accountIdSchema, type JobId, type KeyId, type LeaseFields, type PoolName } from "../../protocol/ids.ts";
+import type { DeliveryId, EndpointId, HookSigner } from "../../protocol/webhooks.ts";
 import { openDatabase } from "../../storage/account/database.ts";
 import { alarmsOf } from "../alarms.ts";
 import type {
+  AccountChange,
   AccountProfile,
   AccountRpc,
+  AgentNews,
+  Asker,
   Auth,
   ClaimCommand,
+  DeliveryQuery,
+  DeliveryReport,
+  EndpointChange,
+  EndpointSpec,
   KeyProof,
   ListQuery,
   NewKey,
+  Operator,
+  RateKind,
   RerunCommand,
   SeenObject,
   SubmitCommand,
+  Successor,
 } from "../contract.ts";
 import { awaitEnd } from "./await-end.ts";
 import { cancelJob } from "./cancel.ts";
 import { claim } from "./claim.ts";
 import type { AccountContext } from "./context.ts";
 import { flushCounts } from "./counters.ts";
-import { bootstrap, createKey, listKeys, provision, revokeKey, verifyKey } from "./credentials.ts";
+import {
+  account,
+  bootstrap,
+  changeAccount,
+  disableAccount,
+  enableAccount,
+  eraseAccount,
+  provision,
+} from "./credentials.ts";
+import { recordAgent, tellDirectory } from "./directory.ts";
 import { runAlarm } from "./drain.ts";
 import { eraseData } from "./erase-data.ts";
 import { complete, fail, release, stopped } from "./finish.ts";
 import { heal } from "./heal.ts";
 import { hintsOf } from "./hints.ts";
+import { createKey, expireKey, listKeys, ownKeys, revokeKey, rotateKey, verifyKey } from "./keys.ts";
 import { poolStanding } from "./pool-standing.ts";
 import { admitViewer, getJob, listEvents, listJobs, snapshot, usage } from "./read.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
+import { metered, rate } from "./read-meter.ts";
 import { rerunJob } from "./rerun.ts";
 import { submit } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
 import { newWaiters } from "./waiters.ts";
+import { getDelivery, listDeliveries, redeliver } from "./webhook-log.ts";
+import { beginDelivery, endDelivery } from "./webhook-tries.ts";
+import {
+  changeEndpoint,
+  createEndpoint,
+  getEndpoint,
+  hookSecret,
+  listEndpoints,
+  removeEndpoint,
+  rotateHookSecret,
+} from "./webhooks.ts";
 
 export class AccountObject extends DurableObject<Env> implements AccountRpc {
   readonly #context: AccountContext;
@@ -70,16 +103,19 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     return submit(this.#ctx, command);
   }
   async getJob(auth: Auth, job: JobId) {
-    return getJob(this.#ctx, auth, job);
+    const ctx = this.#ctx;
+    return metered(ctx, auth, () => getJob(ctx, auth, job));
   }
   async admitViewer(auth: Auth, job: JobId) {
     return admitViewer(this.#ctx, auth, job);
   }
   async listJobs(auth: Auth, query: ListQuery) {
-    return listJobs(this.#ctx, auth, query);
+    const ctx = this.#ctx;
+    return metered(ctx, auth, () => listJobs(ctx, auth, query));
   }
   async listEvents(auth: Auth, job: JobId, afterRevision: number) {
-    return listEvents(this.#ctx, auth, job, afterRevision);
+    const ctx = this.#ctx;
+    return metered(ctx, auth, () => listEvents(ctx, auth, job, afterRevision));
   }
   async cancelJob(auth: Auth, job: JobId) {
     return cancelJob(this.#ctx, auth, job);
@@ -97,7 +133,11 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     return poolStanding(this.#ctx, auth, pool);
   }
   async usage(auth: Auth) {
-    return usage(this.#ctx, auth);
+    const ctx = this.#ctx;
+    return metered(ctx, auth, () => usage(ctx, auth));
+  }
+  async rate(auth: Auth, kind: RateKind, draws: boolean) {
+    return rate(this.#ctx, auth, kind, draws);
   }
   async claim(command: ClaimCommand) {
     return claim(this.#ctx, command);
@@ -129,23 +169,90 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   async snapshot(job: JobId) {
     return snapshot(this.#ctx, job);
   }
-  async provision(profile: AccountProfile) {
-    provision(this.#ctx, profile);
+  async provision(profile: AccountProfile, operator?: Operator) {
+    provision(this.#ctx, profile, operator);
+  }
+  async account() {
+    return account(this.#ctx);
+  }
+  async changeAccount(change: AccountChange, operator: Operator) {
+    return changeAccount(this.#ctx, change, operator);
+  }
+  async disableAccount(cancelJobs: boolean, operator: Operator) {
+    return disableAccount(this.#ctx, cancelJobs, operator);
+  }
+  async enableAccount(operator: Operator) {
+    return enableAccount(this.#ctx, operator);
+  }
+  async eraseAccount(operator: Operator) {
+    return eraseAccount(this.#ctx, operator);
   }
   async verifyKey(proof: KeyProof) {
     return verifyKey(this.#ctx, proof);
   }
-  async createKey(key: NewKey) {
-    return createKey(this.#ctx, key);
+  async createKey(key: NewKey, asker?: Asker) {
+    return createKey(this.#ctx, key, asker);
   }
   async listKeys() {
     return listKeys(this.#ctx);
   }
-  async revokeKey(keyid: KeyId) {
-    return revokeKey(this.#ctx, keyid);
+  async ownKeys(proof: KeyProof) {
+    return ownKeys(this.#ctx, proof);
   }
-  async bootstrap(key: NewKey) {
-    return bootstrap(this.#ctx, key);
+  async revokeKey(keyid: KeyId, asker?: Asker) {
+    return revokeKey(this.#ctx, keyid, asker);
+  }
+  async rotateKey(keyid: KeyId, next: Successor, overlapMs: number, asker: Asker) {
+    return rotateKey(this.#ctx, keyid, next, overlapMs, asker);
+  }
+  async expireKey(keyid: KeyId, at: number, operator: Operator) {
+    return expireKey(this.#ctx, keyid, at, operator);
+  }
+  async bootstrap(key: NewKey, operator?: Operator) {
+    return bootstrap(this.#ctx, key, operator);
+  }
+  async recordAgent(news: AgentNews, operator: Operator) {
+    recordAgent(this.#ctx, news, operator);
+  }
+  async tellDirectory() {
+    return tellDirectory(this.#ctx);
+  }
+
+  async createEndpoint(auth: Auth, spec: EndpointSpec) {
+    return createEndpoint(this.#ctx, auth, spec);
+  }
+  async listEndpoints(auth: Auth) {
+    return listEndpoints(this.#ctx, auth);
+  }
+  async getEndpoint(auth: Auth, endpoint: EndpointId) {
+    return getEndpoint(this.#ctx, auth, endpoint);
+  }
+  async changeEndpoint(auth: Auth, endpoint: EndpointId, change: EndpointChange) {
+    return changeEndpoint(this.#ctx, auth, endpoint, change);
+  }
+  async removeEndpoint(auth: Auth, endpoint: EndpointId) {
+    return removeEndpoint(this.#ctx, auth, endpoint);
+  }
+  async hookSecret(auth: Auth, signer: HookSigner) {
+    return hookSecret(this.#ctx, auth, signer);
+  }
+  async rotateHookSecret(auth: Auth, signer: HookSigner, overlapMs: number) {
+    return rotateHookSecret(this.#ctx, auth, signer, overlapMs);
+  }
+  async listDeliveries(auth: Auth, query: DeliveryQuery) {
+    return listDeliveries(this.#ctx, auth, query);
+  }
+  async getDelivery(auth: Auth, delivery: DeliveryId) {
+    return getDelivery(this.#ctx, auth, delivery);
+  }
+  async redeliver(auth: Auth, delivery: DeliveryId) {
+    return redeliver(this.#ctx, auth, delivery);
+  }
+  async beginDelivery(delivery: DeliveryId) {
+    return beginDelivery(this.#ctx, delivery);
+  }
+  async endDelivery(delivery: DeliveryId, report: DeliveryReport) {
+    endDelivery(this.#ctx, delivery, report);
   }
 
   override async alarm(): Promise<void> {
@@ -168,6 +275,7 @@ function contextOf(state: DurableObjectState, env: Env): AccountContext {
     alarms: alarmsOf(state.storage),
     hints: hintsOf({ account, env, settings, macs, now, background }),
     waiters: newWaiters(),
+    reads: { tat: 0 },
     now,
     random: () => Math.random(),
     background,

@@ -14,10 +14,13 @@ import type { JobId } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Role } from "../../protocol/roles.ts";
 import { isTerminal } from "../../protocol/states.ts";
+import type { DeliveryId } from "../../protocol/webhooks.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { AccountContext } from "./context.ts";
 import type { Ringing } from "./hints.ts";
 import { roleOf } from "./identity.ts";
+import { hookProgress, hookTransition } from "./webhook-events.ts";
+import { type Handed, sendHooks } from "./webhook-outbox.ts";
 
 export type Moved = Extract<Advanced, { kind: "moved" }>;
 
@@ -27,12 +30,14 @@ export type Effects = {
   readonly publish: JobRecord[];
   readonly tell: { job: JobId; attempt: number }[];
   readonly withdraw: LiveJob[];
+  /** Webhooks to hand to their queue. */
+  readonly hooks: DeliveryId[];
   /** The earliest time the clock is needed for anything written. */
   due: number | null;
 };
 
 export function noEffects(): Effects {
-  return { ring: [], publish: [], tell: [], withdraw: [], due: null };
+  return { ring: [], publish: [], tell: [], withdraw: [], hooks: [], due: null };
 }
 
 /** Objects of a refused attempt are deleted so long after it: no upload URL of it lives longer. */
@@ -50,7 +55,10 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
   tables.live.replace(was, kept);
   wantBy(effects, dueOf(kept));
   if (moved.tell_agent) effects.tell.push({ job: job.job, attempt: was.attempt });
-  if (!moved.transition) return;
+  if (!moved.transition) {
+    owe(effects, hookProgress(ctx, tables, job));
+    return;
+  }
   count("comfy_edge_job_transitions_total", { to: job.status });
   const before = tables.jobs.get(job.job);
   if (!before) throw new Error("a live job has no lasting row");
@@ -66,7 +74,14 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
   }
   if (was.status === "queued" && was.ring_at !== null && isEnded(job.status)) effects.withdraw.push(was);
   const { url_ttl_s } = roleInForce(ctx, tables);
-  effects.publish.push(recordOf({ account: ctx.account, stored, live: job, waiting: null, url_ttl_s }));
+  const record = recordOf({ account: ctx.account, stored, live: job, waiting: null, url_ttl_s });
+  effects.publish.push(record);
+  owe(effects, hookTransition(ctx, tables, record, stored.order));
+}
+
+function owe(effects: Effects, hooks: Handed): void {
+  effects.hooks.push(...hooks.ids);
+  wantBy(effects, hooks.due);
 }
 
 /** Rings held jobs while places are free: higher priority first, then the older. */
@@ -89,7 +104,7 @@ export function ringJob(
   const rung = rungJob(job, now, ctx.random());
   tables.live.replace(job, rung);
   wantBy(effects, dueOf(rung));
-  effects.ring.push({ job: rung, weight });
+  effects.ring.push({ job: rung, weight, models: tables.jobs.get(job.job)?.order.models ?? [] });
 }
 
 export function rungJob(job: LiveJob, now: number, random: number): LiveJob {
@@ -106,6 +121,7 @@ export function settle(ctx: AccountContext, effects: Effects): void {
   ctx.alarms.wantBy(effects.due, ctx.now());
   for (const ringing of effects.ring) ctx.hints.ring(ringing);
   for (const job of effects.withdraw) ctx.hints.withdraw(job);
+  if (effects.hooks.length > 0) ctx.background(sendHooks(ctx, effects.hooks));
   for (const { job, attempt } of effects.tell) ctx.hints.tellAgent(job, attempt);
   for (const record of effects.publish) {
     if (isTerminal(record.status)) ctx.waiters.ended(record.job);

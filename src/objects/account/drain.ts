@@ -9,17 +9,17 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import type { OutboxEntry } from "../../storage/account/outbox.ts";
 import { settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
-import { step } from "./step.ts";
+import { repeatToDirectory, tell } from "./directory.ts";
+import { deleteObjects, eraseNext } from "./erase.ts";
 import { sweep } from "./sweep.ts";
 import { tidy } from "./tidy.ts";
+import { handDue } from "./webhook-outbox.ts";
 
 const DRAIN_MS = 2_000;
 const BATCH = 50;
-/** Objects deleted by one call; R2's limit is 1,000. */
-const DELETE_BATCH = 500;
 const RETRY_MS = 60_000;
 const MAX_RETRY_MS = 3_600_000;
-/** An effect that failed so often is parked: counted, and its row removed. The bucket's lifecycle is the backstop. */
+/** A deletion that failed so often is given up: counted, and its row removed. The bucket's lifecycle is the backstop. */
 const MAX_TRIES = 20;
 /** When even the sweep threw. */
 const AFTER_FAULT_MS = 30_000;
@@ -32,8 +32,13 @@ export async function runAlarm(ctx: AccountContext): Promise<void> {
   try {
     const effects = sweep(ctx, tables, now);
     tidy(ctx, tables, now);
-    const entries = ctx.database.transact(() => takeDue(tables, now));
-    effects.due = earliest(tables.live.nextDue(), tables.outbox.nextDue());
+    const entries = ctx.database.transact(() => {
+      repeatToDirectory(ctx, tables, now);
+      return takeDue(tables, now);
+    });
+    const hooks = ctx.database.transact(() => handDue(ctx, tables, now));
+    effects.hooks.push(...hooks.ids);
+    effects.due = earliest(earliest(tables.live.nextDue(), tables.outbox.nextDue()), hooks.due);
     settle(ctx, effects);
     await drain(ctx, tables, entries, now + DRAIN_MS);
   } catch (error) {
@@ -49,7 +54,7 @@ function takeDue(tables: AccountTables, now: number): OutboxEntry[] {
   const entries = tables.outbox.due(now, BATCH);
   return entries.filter((entry) => {
     const tries = entry.tries + 1;
-    if (tries > MAX_TRIES) {
+    if (tries > MAX_TRIES && entry.kind === "delete_objects") {
       count("comfy_edge_outbox_given_up_total");
       tables.outbox.remove(entry.id);
       return false;
@@ -68,23 +73,19 @@ async function drain(
   for (const entry of entries) {
     if (ctx.now() >= until) return;
     try {
-      await deleteObjects(ctx, entry.body.prefix);
-      ctx.database.transact(() => tables.outbox.remove(entry.id));
+      if (await carryOut(ctx, tables, entry)) ctx.database.transact(() => tables.outbox.remove(entry.id));
     } catch {
       count("comfy_edge_outbox_failed_total");
     }
   }
 }
 
-async function deleteObjects(ctx: AccountContext, prefix: string): Promise<void> {
-  for (;;) {
-    const page = await step("drain.list-objects", () =>
-      ctx.env.ARTIFACTS.list({ prefix: `${prefix}/`, limit: DELETE_BATCH }),
-    );
-    const names = page.objects.map((o) => o.key);
-    if (names.length > 0) await step("drain.delete-objects", () => ctx.env.ARTIFACTS.delete(names));
-    if (!page.truncated) return;
-  }
+/** False when it is to be tried again. */
+async function carryOut(ctx: AccountContext, tables: AccountTables, entry: OutboxEntry): Promise<boolean> {
+  if (entry.kind === "directory") return tell(ctx, tables, entry.body);
+  if (entry.kind === "erase") return eraseNext(ctx, tables);
+  await deleteObjects(ctx, entry.body.prefix);
+  return true;
 }
 
 function earliest(a: number | null, b: number | null): number | null {

@@ -41,6 +41,7 @@ function eraseIn(
   const payload = tables.jobs.payloadOf(job);
   tables.jobs.erase(erasedJob(stored));
   if (payload) tables.payloads.forgetUnshared(payload);
+  tables.hooks.forgetJob(job, now);
   const prefix = jobPrefix(stored.order.retention_days, ctx.account, job);
   // Once now, and once when no upload URL of its attempts can be alive any more.
   for (const due_at of [now, now + DISCARD_AFTER_MS]) {

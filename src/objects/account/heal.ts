@@ -4,6 +4,7 @@
  */
 import { count } from "../../platform/metrics.ts";
 import type { AccountContext } from "./context.ts";
+import { nextLook } from "./webhook-outbox.ts";
 
 const looked = new WeakSet<AccountContext>();
 
@@ -14,7 +15,8 @@ export function heal(ctx: AccountContext): void {
   const tables = ctx.database.toRead();
   if (!tables) return;
   looked.add(ctx);
-  const due = [tables.live.nextDue(), tables.outbox.nextDue()].filter((t): t is number => t !== null);
+  const times = [tables.live.nextDue(), tables.outbox.nextDue(), nextLook(tables, now)];
+  const due = times.filter((t): t is number => t !== null);
   if (due.length === 0) return;
   const armed = ctx.alarms.armedAt();
   const first = Math.min(...due);

@@ -43,7 +43,7 @@ export function renew(ctx: AccountContext, lease: LeaseFields, request: RenewReq
     commit(ctx, tables, job, advanced, effects);
     // A renewal moves its due time away, and the sweep finds the new one in the row: no alarm is set. Only a clock that
     // stepped back brings it nearer.
-    if ((dueOf(advanced.job) ?? 0) >= (dueOf(job) ?? 0)) effects.due = null;
+    if ((dueOf(advanced.job) ?? 0) >= (dueOf(job) ?? 0) && effects.hooks.length === 0) effects.due = null;
     return { answer: "continue", lease_expires_in_ms: left(advanced.job.lease.until, now) };
   });
   if (answer.answer === "lost") count("comfy_edge_leases_refused_total", { verb: "renew" });

@@ -46,6 +46,7 @@ function sweepRow(ctx: AccountContext, tables: AccountTables, job: JobId, now: n
     effects.publish.push(...own.publish);
     effects.tell.push(...own.tell);
     effects.withdraw.push(...own.withdraw);
+    effects.hooks.push(...own.hooks);
   } catch (error) {
     count("comfy_edge_sweep_rows_broken_total");
     logLine("error", "sweep_row_broken", { account: ctx.account, job, cause: causeOf(error) });

@@ -5,5 +5,6 @@
 import type { ClientRpc } from "./clients.ts";
 import type { CredentialRpc } from "./credentials.ts";
 import type { LeaseRpc } from "./leases.ts";
+import type { WebhookRpc } from "./webhooks.ts";
 
-export interface AccountRpc extends ClientRpc, LeaseRpc, CredentialRpc {}
+export interface AccountRpc extends ClientRpc, LeaseRpc, CredentialRpc, WebhookRpc {}

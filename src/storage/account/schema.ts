@@ -13,6 +13,10 @@ export const account = sqliteTable("account", {
   parent: text("parent"),
   bootstrapped: integer("bootstrapped").notNull(),
   created_at: integer("created_at").notNull(),
+  limits: text("limits"),
+  disabled_at: integer("disabled_at"),
+  erased_at: integer("erased_at"),
+  directory_at: integer("directory_at").notNull(),
 });
 
 export const keys = sqliteTable("keys", {
@@ -95,3 +99,39 @@ export const outbox = sqliteTable("outbox", {
   tries: integer("tries").notNull(),
   created_at: integer("created_at").notNull(),
 });
+
+export const endpoints = sqliteTable("endpoints", {
+  endpoint: text("endpoint").primaryKey(),
+  url: text("url").notNull(),
+  description: text("description").notNull(),
+  events: text("events").notNull(),
+  enabled: integer("enabled").notNull(),
+  disabled_reason: text("disabled_reason"),
+  failing_since: integer("failing_since"),
+  secret_version: integer("secret_version").notNull(),
+  previous_until: integer("previous_until"),
+  created_at: integer("created_at").notNull(),
+});
+
+/** A delivery, under way or ended: two tables, so that looking for what is due never reads the log. */
+const delivery = () => ({
+  delivery: text("delivery").primaryKey(),
+  message: text("message").notNull(),
+  event: text("event").notNull(),
+  job: text("job").notNull(),
+  endpoint: text("endpoint"),
+  url: text("url").notNull(),
+  body: text("body"),
+  state: text("state").notNull(),
+  reason: text("reason"),
+  handed: integer("handed").notNull(),
+  due_at: integer("due_at"),
+  first_at: integer("first_at").notNull(),
+  tries: integer("tries").notNull(),
+  log: text("log").notNull(),
+  created_at: integer("created_at").notNull(),
+  ended_at: integer("ended_at"),
+  expires_at: integer("expires_at").notNull(),
+});
+export const hooks = sqliteTable("hooks", delivery());
+export const deliveries = sqliteTable("deliveries", delivery());

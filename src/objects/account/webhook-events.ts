@@ -1,0 +1,111 @@
+/**
+ * Owns which webhooks follow from what happened to a job: one delivery per target that asked for the event.
+ * Invariant: written in the transaction of the change itself, so GET shows it before any hook tells it; where nobody asked,
+ * nothing is written and nothing rendered.
+ */
+import { recordOf } from "../../domain/job-record.ts";
+import type { LiveJob } from "../../domain/live-job.ts";
+import { hookBody } from "../../platform/job-view.ts";
+import type { JobRecord } from "../../protocol/job.ts";
+import {
+  type DeliveryId,
+  deliveryIdFrom,
+  type EndpointId,
+  eventOfState,
+  type HookEvent,
+  messageId,
+  TERMINAL_EVENTS,
+} from "../../protocol/webhooks.ts";
+import type { AccountTables } from "../../storage/account/database.ts";
+import type { AccountContext } from "./context.ts";
+import { type Handed, lostAt, Room, targetOf } from "./webhook-outbox.ts";
+
+const DAY_MS = 86_400_000;
+/** Between two `job.progress` of one job. */
+const PROGRESS_EVERY_MS = 10_000;
+/** Jobs whose last progress is remembered; more, and one is told a little too often. */
+const MAX_PACED = 1_000;
+
+const NOTHING: Handed = { ids: [], due: null };
+
+type Target = { endpoint: EndpointId | null; url: string };
+type Told = { event: HookEvent; record: JobRecord; thousandths: number | null; webhook_url: string | null };
+
+/** The log keeps what comes of it as long as the job itself is kept. */
+export function hookTransition(
+  ctx: AccountContext,
+  tables: AccountTables,
+  record: JobRecord,
+  order: { webhook_url: string | null; retention_days: number },
+): Handed {
+  const event = eventOfState(record.status);
+  if (event === null) return NOTHING;
+  return tell(ctx, tables, { event, record, thousandths: null, webhook_url: order.webhook_url }, order.retention_days);
+}
+
+const paced = new WeakMap<AccountContext, Map<string, number>>();
+
+/** A renewal that brought progress: told to those who asked, at most every 10 s, and not while the last is on its way. */
+export function hookProgress(ctx: AccountContext, tables: AccountTables, live: LiveJob): Handed {
+  if (live.status !== "running" || !asked(tables, "job.progress")) return NOTHING;
+  const now = ctx.now();
+  const last = paced.get(ctx) ?? new Map<string, number>();
+  paced.set(ctx, last);
+  if (now - (last.get(live.job) ?? 0) < PROGRESS_EVERY_MS) return NOTHING;
+  if (tables.hooks.underWay(live.job, "job.progress").length > 0) return NOTHING;
+  const stored = tables.jobs.get(live.job);
+  if (!stored) return NOTHING;
+  if (last.size >= MAX_PACED) last.clear();
+  last.set(live.job, now);
+  const record = recordOf({ account: ctx.account, stored, live, waiting: null, url_ttl_s: 0 });
+  const thousandths = Math.round(record.progress * 1_000);
+  const { retention_days } = stored.order;
+  return tell(ctx, tables, { event: "job.progress", record, thousandths, webhook_url: null }, retention_days);
+}
+
+function asked(tables: AccountTables, event: HookEvent): boolean {
+  return tables.endpoints.all().some((one) => one.enabled && one.events.includes(event));
+}
+
+function targetsOf(tables: AccountTables, { event, webhook_url }: Told): Target[] {
+  const targets: Target[] = [];
+  for (const { endpoint, url, enabled, events } of tables.endpoints.all())
+    if (endpoint !== "default" && enabled && events.includes(event)) targets.push({ endpoint, url });
+  if (webhook_url !== null && TERMINAL_EVENTS.includes(event)) targets.push({ endpoint: null, url: webhook_url });
+  return targets;
+}
+
+function tell(ctx: AccountContext, tables: AccountTables, told: Told, keptDays: number): Handed {
+  const targets = targetsOf(tables, told);
+  if (targets.length === 0) return NOTHING;
+  const now = ctx.now();
+  const { record, event } = told;
+  const body = hookBody(record, event, now);
+  const message = messageId(record.job, record.revision, told.thousandths);
+  const room = new Room(tables);
+  const ids: DeliveryId[] = [];
+  for (const target of targets) {
+    const handed = room.take(targetOf(target));
+    const delivery = deliveryIdFrom(now, Math.floor(ctx.random() * 2 ** 24));
+    if (handed) ids.push(delivery);
+    tables.hooks.put({
+      ...target,
+      delivery,
+      message,
+      event,
+      job: record.job,
+      body,
+      state: "pending",
+      reason: null,
+      handed,
+      due_at: handed ? lostAt(ctx, now) : now,
+      first_at: now,
+      tries: 0,
+      log: [],
+      created_at: now,
+      ended_at: null,
+      expires_at: now + keptDays * DAY_MS,
+    });
+  }
+  return { ids, due: lostAt(ctx, now) };
+}
