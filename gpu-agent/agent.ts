@@ -1,45 +1,40 @@
 /**
- * Owns the agent as a whole: its slots, and how offers and doorbells become attempts on them.
- * Invariant: one claim for one ref at a time in this process; an agent that is refused or draining claims nothing.
+ * Owns the agent as a whole: its slots, where their work comes from, and how it all ends.
+ * Invariant: an agent that is refused or draining claims nothing.
  */
-import { randomUUID } from "node:crypto";
-import type { ClaimRefusal, ControlDown, ControlUp } from "../src/protocol/agent-api.ts";
-import { capabilityHash, commonCapability } from "./comfyui/capability.ts";
+import type { ControlDown } from "../src/protocol/agent-api.ts";
+import type { RunnerParts } from "./attempt-host.ts";
+import type { Outcome } from "./attempt-reports.ts";
+import { Claims } from "./claims.ts";
 import type { Config } from "./config.ts";
 import { ControlLink } from "./control-link.ts";
-import { BadAnswer, ControlPlane, Rejected } from "./control-plane.ts";
+import { ControlPlane, type Rejected } from "./control-plane.ts";
+import { DiskWatch } from "./disk-watch.ts";
 import { HttpOrigin } from "./http-origin.ts";
-import type { RunnerParts } from "./job-runner.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import type { Log } from "./log.ts";
 import { type Health, Metrics } from "./metrics.ts";
 import { Orphans } from "./orphans.ts";
+import { PoolVoice } from "./pool-voice.ts";
 import { type Handled, QueueSource } from "./queue-source.ts";
 import { Slot } from "./slot.ts";
 import type { WorkDir } from "./work-dir.ts";
 
 export const AGENT_VERSION = "0.1.0";
-type Via = "offer" | "doorbell";
-type ClaimResult = "granted" | ClaimRefusal | "no_slot" | "known" | "failed" | "unanswered";
-/** A ref names one attempt: after these answers it never becomes claimable again, and its second doorbell needs no claim. */
-const FINAL: readonly ClaimResult[] = ["granted", "gone", "already_claimed", "wrong_pool"];
-const MAX_REMEMBERED = 2_000;
 
 export class Agent {
   readonly metrics = new Metrics();
   readonly slots: Slot[];
   readonly #config: Config;
   readonly #log: Log;
-  readonly #instance = randomUUID();
   readonly #parts: RunnerParts;
+  readonly #disk: DiskWatch;
   readonly #link: ControlLink;
   readonly #queue: QueueSource;
-  readonly #stop = new AbortController();
-  readonly #claiming = new Set<string>();
-  readonly #settled = new Set<string>();
-  /** What the pool was last told of each slot. */
-  readonly #told = new Map<number, string>();
+  readonly #claims: Claims;
+  readonly #voice: PoolVoice;
   #draining = false;
+  #wasRejected = false;
   /** What the pool said; a deployment without offers leaves the queue alone. */
   #offersEnabled = true;
   #onRejected: (error: Rejected) => void = () => {};
@@ -47,52 +42,77 @@ export class Agent {
   readonly rejected = new Promise<Rejected>((resolve) => {
     this.#onRejected = resolve;
   });
+  #onFirst: (outcome: Outcome) => void = () => {};
+  /** Resolves with the end of the first attempt. */
+  readonly firstEnd = new Promise<Outcome>((resolve) => {
+    this.#onFirst = resolve;
+  });
 
   constructor(config: Config, workDir: WorkDir, log: Log) {
     this.#config = config;
     this.#log = log;
-    const { CONTROL_URL: control_url, AGENT_TOKEN: token } = config;
-    const control = new ControlPlane(control_url, token);
+    this.#parts = this.#makeParts(workDir);
+    const rejected = (error: Rejected) => this.#reject(error);
+    this.#disk = new DiskWatch(workDir.path, config.MIN_FREE_DISK_MB * 2 ** 20, () => this.#allChanged());
+    const slotHooks = {
+      changed: (slot: Slot) => this.#slotChanged(slot),
+      capability: () => this.#voice.capabilityChanged(),
+      ended: (outcome: Outcome) => this.#onFirst(outcome),
+      rejected,
+    };
+    this.slots = config.COMFYUI_URL.map((url, n) => new Slot(n, url, config, this.#parts, this.#disk, slotHooks));
+    const { control } = this.#parts;
+    this.#claims = new Claims(control, this.slots, this.metrics, log, {
+      isOpen: () => !this.#draining,
+      granted: () => {
+        if (config.ONCE) this.#takeNothingMore();
+      },
+      rejected,
+    });
+    this.#link = new ControlLink(config.CONTROL_URL, config.AGENT_TOKEN, {
+      opened: () => this.#opened(),
+      closed: (why) => this.#closed(why),
+      message: (message) => this.#onMessage(message),
+      rejected,
+    });
+    this.#voice = new PoolVoice(config.AGENT_NAME, AGENT_VERSION, this.slots, this.#link);
+    const queueHooks = {
+      idleSlots: () => (this.#draining ? 0 : this.slots.filter((slot) => slot.isIdle).length),
+      offersFlow: () => this.#offersFlow,
+      taken: async (refs: string[]) =>
+        new Set([...(await this.#link.known(refs)), ...refs.filter((ref) => this.#claims.isSettled(ref))]),
+      claim: (ref: string) => this.#byDoorbell(ref),
+      rejected,
+    };
+    this.#queue = new QueueSource(control, queueHooks, this.metrics, log);
+  }
+
+  #makeParts(workDir: WorkDir): RunnerParts {
+    const { CONTROL_URL: control_url, AGENT_TOKEN: token } = this.#config;
     const keeper = new LeaseKeeper(control_url, token, {
       renewed: () => this.metrics.renewals.inc({ result: "ok" }),
       retried: (cause) => {
         this.metrics.renewals.inc({ result: "failed" });
-        log.warn({ cause }, "a renewal was not answered: trying again");
+        this.#log.warn({ cause }, "a renewal was not answered: trying again");
       },
-      threadFailed: (cause) => log.error({ cause }, "the lease thread failed: every lease is let go"),
+      threadFailed: (cause) => this.#log.error({ cause }, "the lease thread failed: every lease is let go"),
     });
-    const bucket = new HttpOrigin("http://bucket.invalid", {}, 16);
-    const orphans = new Orphans(workDir.path);
-    this.#parts = { control, keeper, bucket, orphans, workDir, metrics: this.metrics, log, control_url, token };
-    const hooks = {
-      changed: (slot: Slot) => this.#slotChanged(slot),
-      capability: () => this.#hello(false),
-      rejected: (error: Rejected) => this.#reject(error),
+    return {
+      control: new ControlPlane(control_url, token),
+      keeper,
+      bucket: new HttpOrigin("http://bucket.invalid", {}, 16),
+      orphans: new Orphans(workDir.path),
+      workDir,
+      metrics: this.metrics,
+      log: this.#log,
+      control_url,
+      token,
     };
-    this.slots = config.COMFYUI_URL.map((url, n) => new Slot(n, url, config, this.#parts, hooks));
-    this.#link = new ControlLink(control_url, token, {
-      opened: () => this.#opened(),
-      closed: (why) => this.#closed(why),
-      message: (message) => this.#onMessage(message),
-      rejected: hooks.rejected,
-    });
-    this.#queue = new QueueSource(
-      control,
-      {
-        idleSlots: () => (this.#draining ? 0 : this.slots.filter((slot) => slot.isIdle).length),
-        offersFlow: () => this.#offersFlow,
-        taken: async (refs) =>
-          new Set([...(await this.#link.known(refs)), ...refs.filter((ref) => this.#settled.has(ref))]),
-        claim: (ref) => this.#byDoorbell(ref),
-        rejected: hooks.rejected,
-      },
-      this.metrics,
-      log,
-    );
   }
 
   start(): void {
     void this.#parts.control.warm();
+    void this.#disk.start();
     for (const slot of this.slots) slot.start();
     this.#link.start();
     this.#queue.start();
@@ -100,24 +120,31 @@ export class Agent {
 
   /** Takes no more work, waits up to `graceMs` for attempts to end, then hands back what is left. */
   async drain(graceMs: number): Promise<void> {
-    this.#draining = true;
-    for (const slot of this.slots) slot.paused = true;
-    for (const slot of this.slots) this.#slotChanged(slot);
+    this.#takeNothingMore();
     await this.#queue.stop();
-    const grace = setTimeout(() => {
-      for (const slot of this.slots) slot.stop("drain");
-    }, graceMs);
+    const grace = setTimeout(() => this.handBack(), graceMs);
     await Promise.all(this.slots.map((slot) => slot.idle()));
     clearTimeout(grace);
   }
 
-  /** Hands back everything now. */
+  /** What waits behind a run goes back at once; what runs goes on. */
+  #takeNothingMore(): void {
+    this.#draining = true;
+    for (const slot of this.slots) {
+      slot.paused = true;
+      if (!this.#config.ONCE) slot.giveBack(null);
+    }
+    this.#allChanged();
+  }
+
+  /** Interrupts what runs and hands it back uncharged. */
   handBack(): void {
     for (const slot of this.slots) slot.stop("drain");
   }
 
   async close(): Promise<void> {
-    this.#stop.abort();
+    this.#claims.stop();
+    this.#disk.stop();
     await this.#queue.stop();
     this.#link.stop();
     for (const slot of this.slots) slot.stop("exit");
@@ -147,7 +174,7 @@ export class Agent {
   #opened(): void {
     this.#log.info("control socket open");
     this.#offersEnabled = true;
-    this.#hello(false);
+    this.#voice.hello(false);
     this.#queue.nudge();
   }
 
@@ -156,39 +183,12 @@ export class Agent {
     this.#queue.nudge();
   }
 
-  #hello(withCapability: boolean): void {
-    const all = this.slots.flatMap(({ session }) =>
-      session.state.kind === "ready" ? [session.state.info.capability] : [],
-    );
-    const capability = commonCapability(all);
-    const slots = this.slots.map((slot) => ({ slot: slot.number, state: slot.view().state }));
-    const hello: ControlUp = {
-      type: "hello",
-      agent: this.#config.AGENT_NAME,
-      instance: this.#instance,
-      version: AGENT_VERSION,
-      slots,
-      capability_hash: capability ? capabilityHash(capability) : "",
-      ...(withCapability && capability ? { capability } : {}),
-    };
-    this.#link.send(hello);
-    this.#told.clear();
-    for (const slot of this.slots) this.#slotChanged(slot);
+  #slotChanged(slot: Slot): void {
+    if (this.#voice.tell(slot) && slot.isIdle) this.#queue.slotIdle();
   }
 
-  #slotChanged(slot: Slot): void {
-    const { state, reason } = slot.view();
-    const ref = slot.ref;
-    const known = `${state} ${ref} ${reason}`;
-    if (this.#told.get(slot.number) === known) return;
-    this.#told.set(slot.number, known);
-    const message: ControlUp = { type: "slot", slot: slot.number, state };
-    this.#link.send({
-      ...message,
-      ...(ref === null ? {} : { ref }),
-      ...(reason === null ? {} : { reason: reason.slice(0, 256) }),
-    });
-    if (state === "idle") this.#queue.slotIdle();
+  #allChanged(): void {
+    for (const slot of this.slots) this.#slotChanged(slot);
   }
 
   get #offersFlow(): boolean {
@@ -201,7 +201,7 @@ export class Agent {
         void this.#byOffer(message.ref, message.ahead);
         break;
       case "want_capability":
-        this.#hello(true);
+        this.#voice.hello(true);
         break;
       case "offers":
         this.#offersEnabled = message.enabled;
@@ -213,7 +213,7 @@ export class Agent {
         this.#pause(message.type !== "resume");
         break;
       case "give_back":
-        for (const slot of this.slots) slot.stop("give_back", message.ref);
+        for (const slot of this.slots) slot.giveBack(message.ref);
         break;
       case "taken":
         break;
@@ -229,54 +229,21 @@ export class Agent {
     }
   }
 
-  // --- claims ----------------------------------------------------------------------------------------------------------
-
   async #byOffer(ref: string, ahead: boolean): Promise<void> {
-    const result = ahead ? "no_slot" : await this.#take(ref, "offer");
+    const result = await this.#claims.take(ref, "offer", ahead);
     if (result !== "granted" && result !== "known") this.#link.send({ type: "declined", ref });
   }
 
   async #byDoorbell(ref: string): Promise<Handled> {
-    const result = await this.#take(ref, "doorbell");
+    const result = await this.#claims.take(ref, "doorbell", false);
     if (result === "no_slot" || result === "unanswered") return result;
     return "settled";
   }
 
-  async #take(ref: string, via: Via): Promise<ClaimResult> {
-    if (this.#claiming.has(ref) || this.#settled.has(ref)) return "known";
-    const slot = this.#draining ? undefined : this.slots.find((one) => one.isIdle);
-    if (!slot?.reserve()) return "no_slot";
-    this.#claiming.add(ref);
-    const result = await this.#claim(slot, ref, via).finally(() => this.#claiming.delete(ref));
-    this.metrics.claims.inc({ via, result });
-    if (result !== "granted") slot.unreserve();
-    if (FINAL.includes(result)) this.#remember(ref);
-    return result;
-  }
-
-  async #claim(slot: Slot, ref: string, via: Via): Promise<ClaimResult> {
-    try {
-      const claimed = await this.#parts.control.claim(ref, slot.number, false, this.#stop.signal);
-      if (!claimed.ok) return claimed.refusal;
-      this.#log.info({ job: claimed.value.job, attempt: claimed.value.attempt, slot: slot.number, via }, "claimed");
-      slot.run(claimed.value, ref);
-      return "granted";
-    } catch (error) {
-      if (error instanceof Rejected) this.#reject(error);
-      this.#log.warn({ via, cause: error instanceof Error ? error.message : "unknown" }, "a claim was not answered");
-      return error instanceof BadAnswer ? "failed" : "unanswered";
-    }
-  }
-
-  #remember(ref: string): void {
-    this.#settled.add(ref);
-    if (this.#settled.size > MAX_REMEMBERED)
-      for (const oldest of this.#settled) if (this.#settled.delete(oldest)) break;
-  }
-
   #reject(error: Rejected): void {
-    if (this.#stop.signal.aborted) return;
-    this.#stop.abort();
+    if (this.#wasRejected) return;
+    this.#wasRejected = true;
+    this.#claims.stop();
     this.#draining = true;
     this.#log.error({ status: error.status }, error.message);
     for (const slot of this.slots) slot.stop("unauthorized");

@@ -34,6 +34,11 @@ export class AttemptClock {
     this.#endedAt ??= monotonicMs();
   }
 
+  /** How long ComfyUI has worked on it; null before it began and after it ended. */
+  ranMs(): number | null {
+    return this.#startedAt === null || this.#endedAt !== null ? null : monotonicMs() - this.#startedAt;
+  }
+
   metrics(gpuName: string | null): AttemptMetrics {
     const now = monotonicMs();
     const startedAt = this.#startedAt ?? this.#acceptedAt;

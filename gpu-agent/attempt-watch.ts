@@ -5,17 +5,18 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RenewRequest } from "../src/protocol/agent-api.ts";
+import type { LogLine } from "../src/protocol/progress.ts";
 import type { AttemptClock } from "./attempt-clock.ts";
+import { SOCKET_SAVER } from "./attempt-delivery.ts";
 import { monotonicMs } from "./clock.ts";
 import type { ComfyEvent } from "./comfyui/events.ts";
 import type { Graph } from "./comfyui/graph.ts";
 import { ProgressFold } from "./comfyui/progress-fold.ts";
+import { scrub } from "./comfyui/verdict.ts";
 import type { HeldLease } from "./lease-keeper.ts";
 import type { SocketPicture } from "./outputs.ts";
 import type { ProgressLink } from "./progress-link.ts";
 
-/** The node that sends its results over the socket instead of writing files. */
-const SOCKET_SAVER = "SaveImageWebsocket";
 /** The renewal carries the latest state anyway: no need to cross threads on every tick. */
 const REPORT_EVERY_MS = 1_000;
 
@@ -40,10 +41,26 @@ export class AttemptWatch {
 
   onEvent(event: ComfyEvent): void {
     if (event.type === "picture") this.#onPicture(event);
-    if (event.type === "start") this.#clock.started();
+    if (event.type === "error") this.log("warn", `ComfyUI: ${scrub(event.message || event.exception_type)}`);
     if (!this.#fold.fold(event)) return;
     this.#clock.loading(this.#fold.phase === "loading");
     this.#publish();
+  }
+
+  /** How much of the run is done, 0..1, by what ComfyUI said. */
+  get share(): number {
+    return this.#fold.share;
+  }
+
+  /** A line for whoever watches the job. */
+  log(level: LogLine["level"], message: string): void {
+    this.#link.log(level, message);
+  }
+
+  /** What is going on, to the control plane, now. */
+  report(): void {
+    this.#fold.begin();
+    this.#publish(true);
   }
 
   /** `share` of the files are stored. */
@@ -77,11 +94,11 @@ export class AttemptWatch {
     return { node_id, path };
   }
 
-  #publish(): void {
+  #publish(now = false): void {
     const { progress, detail } = this.#fold.state();
     this.#link.progress(progress, detail);
-    if (monotonicMs() - this.#reportedAt < REPORT_EVERY_MS) return;
+    if (!now && monotonicMs() - this.#reportedAt < REPORT_EVERY_MS) return;
     this.#reportedAt = monotonicMs();
-    this.#lease.report({ phase: detail.phase, progress, progress_detail: detail });
+    this.#lease.report({ phase: detail.phase, progress, progress_detail: detail }, now);
   }
 }

@@ -1,11 +1,28 @@
 /**
- * Owns time within the agent: one monotonic clock shared by all threads, and waits that end early.
+ * Owns time within the agent: one monotonic clock shared by all threads, the same with the machine's sleep counted in, and
+ * waits that end early.
  * Invariant: no decision about a lease or a limit reads the wall clock; a wait never outlives its signal.
  */
+import os from "node:os";
 
-/** Milliseconds since the machine started, the same number line in every thread of every process. */
+/** Milliseconds since the machine started, the same number line in every thread of every process. Stands still in sleep. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** Uptime is read from coarse sources and drifts a little against the monotonic clock: less than this is no sleep. */
+const LEAST_SLEEP_MS = 2_000;
+const sleptAtStart = sleptMs();
+
+/** The time of leases: like `monotonicMs`, but it went on while the machine slept, as the control plane's clock did. */
+export function leaseClockMs(): number {
+  const slept = sleptMs() - sleptAtStart;
+  return monotonicMs() + (slept < LEAST_SLEEP_MS ? 0 : slept);
+}
+
+/** How far uptime, which counts sleep, is ahead of the monotonic clock. Only its changes mean something. */
+function sleptMs(): number {
+  return os.uptime() * 1_000 - monotonicMs();
 }
 
 /** Resolves after `ms`, or at once when the signal aborts. Never rejects. */

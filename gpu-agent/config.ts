@@ -19,7 +19,8 @@ const settingsSchema = z.object({
   COMFYUI_URL: z
     .string()
     .transform((text) => text.split(",").map((part) => part.trim()))
-    .pipe(z.array(httpUrl).min(1).max(64)),
+    .pipe(z.array(httpUrl).min(1).max(64))
+    .refine((urls) => new Set(urls).size === urls.length, "names one ComfyUI twice: each slot needs its own"),
   AGENT_NAME: z
     .string()
     .regex(/^[A-Za-z0-9._-]{1,64}$/)
@@ -43,6 +44,12 @@ const settingsSchema = z.object({
   /** Seconds a SIGTERM waits for running jobs before it hands them back. */
   DRAIN_SECONDS: whole(0, 3_600).default(30),
   REQUIRE_SAFE_COMFYUI: flag.default(false),
+  /** Seconds a run may take to stop before its ComfyUI counts as disobedient: longer than its slowest node. */
+  STOP_GRACE_SECONDS: whole(1, 3_600).default(120),
+  /** With less free space in WORK_DIR no work is taken. */
+  MIN_FREE_DISK_MB: whole(0, 1_000_000_000).default(512),
+  /** End after one attempt. */
+  ONCE: flag.default(false),
 });
 export type Config = Omit<z.infer<typeof settingsSchema>, "POOL"> & { POOL: PoolName };
 export const SETTING_NAMES = Object.keys(settingsSchema.shape);
@@ -77,9 +84,17 @@ function flagOf(name: string): string {
   return name.toLowerCase().replaceAll("_", "-");
 }
 
+/** As a flag such a setting takes no value: it is on. */
+function isSwitch(name: string): boolean {
+  return name === "ONCE" || name === "REQUIRE_SAFE_COMFYUI";
+}
+
 function readFlags(args: string[]): Map<string, string> | string {
   const options = Object.fromEntries([
-    ...SETTING_NAMES.map((name) => [flagOf(name), { type: "string" as const }]),
+    ...SETTING_NAMES.map((name) => [
+      flagOf(name),
+      { type: isSwitch(name) ? ("boolean" as const) : ("string" as const) },
+    ]),
     ["help", { type: "boolean" as const }],
     ["print-config", { type: "boolean" as const }],
   ]);

@@ -26,7 +26,7 @@ import {
 } from "../src/protocol/agent-api.ts";
 import { ok, type Result, refuse } from "../src/protocol/result.ts";
 import { AGENT_PROTOCOL } from "../src/protocol/version.ts";
-import { monotonicMs } from "./clock.ts";
+import { leaseClockMs } from "./clock.ts";
 import { type Answer, HttpOrigin } from "./http-origin.ts";
 import { type RetryPlan, retrying, TryAgain } from "./retry.ts";
 
@@ -53,7 +53,7 @@ export class BadAnswer extends Error {
 }
 
 export type Grant = ClaimGrantBody & {
-  /** Monotonic time before the claim was first sent. */
+  /** Time of the lease clock before the claim was first sent. */
   sent_at: number;
   /** More than one claim was sent: the lease may be half used. */
   repeated: boolean;
@@ -91,7 +91,7 @@ export class ControlPlane {
   /** Throws CallFailed or TryAgain when no answer could be had, Rejected when the agent itself is refused. */
   async claim(ref: string, slot: number, ahead: boolean, signal: AbortSignal): Promise<Claimed> {
     const body = { ref, claim_id: randomBytes(16).toString("hex"), slot, ahead };
-    const sent_at = monotonicMs();
+    const sent_at = leaseClockMs();
     let sent = 0;
     const answer = await retrying(() => this.#post("claims", body, { n: ++sent, signal }), CLAIM_PLAN, signal);
     if (answer.status === 409) return refuse(parsed(claimRefusalBodySchema, answer, "claims").refusal);

@@ -26,6 +26,11 @@ function failure(code: FailRequest["code"], message: string, transient: boolean)
 
 export const NOT_A_GRAPH = failure("COMFYUI_VALIDATION", "The workflow is not a graph in API format.", false);
 export const NO_OUTPUTS = failure("NO_OUTPUTS", "The workflow succeeded but left no file and no text.", false);
+export const PICTURES_LOST = failure(
+  "COMFYUI_EXECUTION",
+  "The connection to ComfyUI broke while it sent pictures that exist nowhere else.",
+  true,
+);
 export const TOO_MANY_OUTPUTS = failure("STORAGE_FAILED", "The outputs are over the limit of the job.", false);
 
 /** Ends of a run that are failures of the job, as opposed to success and to what we were told to stop. */
@@ -49,6 +54,8 @@ export function describeEnd(end: FailedEnd): Failure {
       return failure("COMFYUI_EXECUTION", "The run was interrupted by another user of this ComfyUI.", true);
     case "gone":
       return failure("COMFYUI_UNAVAILABLE", `${end.why}.`, true);
+    case "dead_worker":
+      return failure("COMFYUI_UNAVAILABLE", "ComfyUI takes workflows but works on none.", true);
     case "timeout":
       return end.limit === "run"
         ? failure("JOB_TIMEOUT", "The run took longer than the job's time limit.", false)

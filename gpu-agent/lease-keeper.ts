@@ -1,10 +1,11 @@
 /**
  * Owns the leases this agent holds, as the main thread sees them; the lease thread does the renewing.
- * Invariant: `isAlive` tells the truth even when this thread has just slept through its messages: it reads the shared deadline.
+ * Invariant: `isAlive` tells the truth even when this thread, or the whole machine, has just slept through its messages: it
+ * reads the shared deadline by a clock that counts sleep.
  */
 import { Worker } from "node:worker_threads";
 import type { RenewRequest } from "../src/protocol/agent-api.ts";
-import { monotonicMs } from "./clock.ts";
+import { leaseClockMs } from "./clock.ts";
 import type { FromThread, ThreadData, ToThread } from "./lease-messages.ts";
 
 /** Why an attempt must stop. `fenced`: our own clock says that the lease may be given to another. */
@@ -12,7 +13,7 @@ export type LeaseEnd = "cancel" | "lost" | "unauthorized" | "fenced";
 
 export type LeaseTerms = {
   lease: string;
-  /** Monotonic time before the claim was sent. */
+  /** Time of the lease clock before the claim was sent. */
   sent_at: number;
   expires_in_ms: number;
   renew_every_ms: number;
@@ -70,7 +71,7 @@ export class LeaseKeeper {
     this.#ends.set(id, onEnd);
     const send = (message: ToThread) => this.#thread.postMessage(message);
     send({ type: "hold", id, ...terms, deadline: memory, report });
-    const remainingMs = () => (deadline[0] ?? 0) - monotonicMs();
+    const remainingMs = () => (deadline[0] ?? 0) - leaseClockMs();
     return {
       lease: terms.lease,
       isAlive: () => remainingMs() > 0,

@@ -16,17 +16,17 @@ export type ToThread =
       type: "hold";
       id: number;
       lease: string;
-      /** Monotonic time before the claim was sent. */
+      /** Time of the lease clock before the claim was sent. */
       sent_at: number;
       expires_in_ms: number;
       renew_every_ms: number;
       socket_grace_ms: number;
-      /** One Float64: the monotonic time at which the agent must have let go. */
+      /** One Float64: the time of the lease clock at which the agent must have let go. */
       deadline: SharedArrayBuffer;
       report: RenewRequest;
     }
   | { type: "report"; id: number; report: RenewRequest; now: boolean }
-  /** The progress socket broke; it was last alive at this monotonic time. */
+  /** The progress socket broke; it was last alive at this time of the lease clock. */
   | { type: "socket_lost"; id: number; alive_at: number }
   | { type: "socket_up"; id: number }
   | { type: "drop"; id: number };

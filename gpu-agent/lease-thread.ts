@@ -6,13 +6,15 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { HEADER_LEASE, HEADER_PROTOCOL, type RenewRequest, renewAnswerSchema } from "../src/protocol/agent-api.ts";
 import { AGENT_PROTOCOL } from "../src/protocol/version.ts";
-import { jittered, monotonicMs } from "./clock.ts";
+import { jittered, leaseClockMs } from "./clock.ts";
 import { HttpOrigin } from "./http-origin.ts";
 import type { FromThread, ThreadData, ToThread } from "./lease-messages.ts";
 
 /** A main thread silent for this many leases is dead, not busy: its jobs belong to others. */
 const DEAD_MAIN_LEASES = 5;
 const MIN_RETRY_MS = 100;
+/** Timers stand still while the machine sleeps; so often the deadlines are held against the clock that does not. */
+const WAKE_CHECK_MS = 500;
 
 type Held = {
   id: number;
@@ -43,7 +45,7 @@ const http = new HttpOrigin(
   { authorization: `Bearer ${token}`, [HEADER_PROTOCOL]: String(AGENT_PROTOCOL), "content-type": "application/json" },
   8,
 );
-let lastBeat = { count: 0, at: monotonicMs() };
+let lastBeat = { count: 0, at: leaseClockMs() };
 
 function tell(message: FromThread): void {
   parentPort?.postMessage(message);
@@ -116,8 +118,13 @@ function marginOf(lease: Held): number {
 function moveDeadline(lease: Held, to: number): void {
   lease.deadline[0] = to;
   if (lease.fence) clearTimeout(lease.fence);
-  lease.fence = setTimeout(() => fenced(lease), Math.max(0, to - marginOf(lease) - monotonicMs()));
+  lease.fence = setTimeout(() => fenced(lease), Math.max(0, to - marginOf(lease) - leaseClockMs()));
 }
+
+setInterval(() => {
+  const now = leaseClockMs();
+  for (const lease of held.values()) if (now >= deadlineOf(lease) - marginOf(lease)) fenced(lease);
+}, WAKE_CHECK_MS).unref();
 
 function fenced(lease: Held): void {
   if (!held.has(lease.id)) return;
@@ -130,7 +137,7 @@ function schedule(lease: Held, from: number): void {
   if (lease.timer) clearTimeout(lease.timer);
   const every = Math.min(lease.renew_every_ms, lease.lease_ms / 3);
   const period = lease.socketDown ? Math.min(every, lease.socket_grace_ms / 3) : every;
-  lease.timer = setTimeout(() => void renew(lease), Math.max(0, from + period - monotonicMs()));
+  lease.timer = setTimeout(() => void renew(lease), Math.max(0, from + period - leaseClockMs()));
 }
 
 async function renew(lease: Held): Promise<void> {
@@ -140,7 +147,7 @@ async function renew(lease: Held): Promise<void> {
   }
   if (!mainLives(lease)) return;
   lease.calling = true;
-  const sentAt = monotonicMs();
+  const sentAt = leaseClockMs();
   const verdict = await renewOnce(lease).catch((error: unknown) => (error instanceof Error ? error.message : "failed"));
   lease.calling = false;
   if (!held.has(lease.id)) return;
@@ -188,6 +195,6 @@ async function renewOnce(lease: Held): Promise<Verdict> {
 
 function mainLives(lease: Held): boolean {
   const count = Atomics.load(heartbeat, 0);
-  if (count !== lastBeat.count) lastBeat = { count, at: monotonicMs() };
-  return monotonicMs() - lastBeat.at < DEAD_MAIN_LEASES * Math.max(lease.lease_ms, lease.renew_every_ms);
+  if (count !== lastBeat.count) lastBeat = { count, at: leaseClockMs() };
+  return leaseClockMs() - lastBeat.at < DEAD_MAIN_LEASES * Math.max(lease.lease_ms, lease.renew_every_ms);
 }

@@ -7,7 +7,7 @@ import { HEADER_LEASE, HEADER_PROTOCOL } from "../src/protocol/agent-api.ts";
 import { CLOSE } from "../src/protocol/close-codes.ts";
 import { agentDownFrameSchema, PING, PONG, type PreviewHeader, type ProgressDetail } from "../src/protocol/progress.ts";
 import { AGENT_PROTOCOL } from "../src/protocol/version.ts";
-import { jittered, monotonicMs } from "./clock.ts";
+import { jittered, leaseClockMs, monotonicMs } from "./clock.ts";
 
 export type ProgressHandlers = {
   /** The control plane wants the attempt to stop: pushed, milliseconds after the client asked. */
@@ -15,7 +15,7 @@ export type ProgressHandlers = {
   /** The lease is no longer this attempt's. */
   lost(): void;
   opened(): void;
-  /** Closed or silent; last alive at this monotonic time. Not told when the control plane refused the socket by status. */
+  /** Closed or silent; last alive at this time of the lease clock. Not told when the control plane refused the socket by status. */
   closed(aliveAt: number): void;
 };
 
@@ -44,7 +44,7 @@ export class ProgressLink {
   #retryTimer: NodeJS.Timeout | null = null;
   #tokens = BURST;
   #tokensAt = monotonicMs();
-  #aliveAt = monotonicMs();
+  #aliveAt = leaseClockMs();
   #missed = 0;
   #backoff = FIRST_BACKOFF_MS;
   #previewAt = 0;
@@ -172,7 +172,7 @@ export class ProgressLink {
   }
 
   #alive(): void {
-    this.#aliveAt = monotonicMs();
+    this.#aliveAt = leaseClockMs();
     this.#missed = 0;
   }
 

@@ -1,60 +1,97 @@
 /**
- * Owns one slot: one ComfyUI, the attempt that has its GPU, and attempts that only store their outputs.
- * Invariant: a slot is reserved synchronously before a claim is sent, so that two doorbells never race for one GPU.
+ * Owns one slot: one ComfyUI, the attempt that has its GPU, one that waits behind it, and those that only store their outputs.
+ * Invariant: a place is reserved synchronously before a claim is sent, so that two doorbells never race for one GPU; at most
+ * one attempt has the GPU and at most one waits for it.
  */
 import type { SlotState } from "../src/protocol/agent-api.ts";
-import { Wakeup } from "./clock.ts";
+import type { RunnerParts, StopReason } from "./attempt-host.ts";
+import type { Outcome } from "./attempt-reports.ts";
 import { ComfyClient } from "./comfyui/client.ts";
 import { ComfySession } from "./comfyui/session.ts";
-import { clearOrphan } from "./comfyui/stop.ts";
 import { isAtLeast, SAFE_COMFYUI } from "./comfyui/version.ts";
 import type { Config } from "./config.ts";
 import type { Grant, Rejected } from "./control-plane.ts";
-import { JobRunner, type Outcome, type RunnerParts, type StopReason } from "./job-runner.ts";
+import type { DiskWatch } from "./disk-watch.ts";
+import { JobRunner } from "./job-runner.ts";
 import type { Log } from "./log.ts";
+import { SlotHealth } from "./slot-health.ts";
 
 /** Attempts that may store outputs while the next one runs. */
-const MAX_TAILS = 2;
+const MAX_TAILS = 3;
+/** A run that ends within this may have its successor claimed. */
+const ENDS_SOON_MS = 10_000;
+/** How much the latest run moves what is taken for typical. */
+const TYPICAL_WEIGHT = 0.3;
+const MAX_LOADED = 8;
 
-export type SlotView = { state: SlotState; reason: string | null };
-export type SlotHooks = { changed(slot: Slot): void; capability(): void; rejected(error: Rejected): void };
+export type SlotView = {
+  state: SlotState;
+  reason: string | null;
+  /** Would claim one job ahead of the end of its present one. */
+  ahead: boolean;
+};
+export type SlotHooks = {
+  changed(slot: Slot): void;
+  capability(): void;
+  rejected(error: Rejected): void;
+  ended(outcome: Outcome): void;
+};
+type Held = { runner: JobRunner; ref: string };
 
 export class Slot {
   readonly number: number;
   readonly session: ComfySession;
   readonly #parts: RunnerParts;
   readonly #share: Config["SHARE"];
+  readonly #disk: DiskWatch;
   readonly #hooks: SlotHooks;
   readonly #log: Log;
-  #reserved = false;
-  #current: { runner: JobRunner; ref: string } | null = null;
+  readonly #health: SlotHealth;
+  #reserved: "none" | "now" | "ahead" = "none";
+  #current: Held | null = null;
+  #next: Held | null = null;
   readonly #tails = new Set<JobRunner>();
   readonly #running = new Set<Promise<Outcome>>();
-  /** Set by a fault of ComfyUI or its GPU; ends when that process has been replaced. */
-  #sick: string | null = null;
-  #clearing = false;
+  #typicalMs: number | null = null;
+  #wantedAhead = false;
+  /** Model files that ComfyUI holds, as far as our own runs tell; the latest first. */
+  loaded: string[] = [];
   paused = false;
 
-  constructor(number: number, url: string, config: Config, parts: RunnerParts, hooks: SlotHooks) {
+  constructor(number: number, url: string, config: Config, parts: RunnerParts, disk: DiskWatch, hooks: SlotHooks) {
     this.number = number;
     this.#parts = parts;
     this.#share = config.SHARE;
+    this.#disk = disk;
     this.#hooks = hooks;
     this.#log = parts.log.child({ slot: number });
     const client = new ComfyClient(url, (route, status, ms) => parts.metrics.observeComfy(route, status, ms));
-    this.session = new ComfySession(client, config.WORK_DIR, config.REQUIRE_SAFE_COMFYUI, {
-      changed: () => hooks.changed(this),
+    const settings = {
+      workDir: config.WORK_DIR,
+      requireSafe: config.REQUIRE_SAFE_COMFYUI,
+      stopGraceMs: config.STOP_GRACE_SECONDS * 1_000,
+    };
+    const changed = () => hooks.changed(this);
+    this.session = new ComfySession(client, settings, {
+      changed,
       down: (reason) => this.#log.warn({ reason }, "ComfyUI is down: taking no work"),
-      up: ({ version, hasJobsApi, capability }) => {
+      up: ({ version, hasJobsApi, capability }, isNew) => {
         const { node_classes, models, gpus } = capability;
         const facts = { version, jobs_api: hasJobsApi, classes: node_classes.length, models: models.length, gpus };
         this.#log.info(facts, "ComfyUI is ready");
         if (!isAtLeast(version, SAFE_COMFYUI))
           this.#log.warn({ version }, `this ComfyUI has known security holes: update to ${SAFE_COMFYUI} or newer`);
-        this.#sick = null;
+        if (isNew) this.loaded = [];
+        this.#health.cameUp(isNew);
         hooks.capability();
-        void this.#clearOrphans();
       },
+      capability: () => hooks.capability(),
+      deadWorker: () => this.#health.fellIll({ reason: "ComfyUI works on nothing any more", mends: false }),
+    });
+    this.#health = new SlotHealth(this.session, parts, this.#log, {
+      changed,
+      isYielding: () => this.#share === "yield",
+      hasRuns: () => this.#running.size > 0,
     });
   }
 
@@ -63,15 +100,34 @@ export class Slot {
   }
 
   view(): SlotView {
-    const { state, foreign } = this.session;
+    const view = this.#stateAndReason();
+    return { ...view, ahead: view.state === "busy" && this.#wantsAhead() };
+  }
+
+  #stateAndReason(): { state: SlotState; reason: string | null } {
+    const { state } = this.session;
     if (state.kind === "down") return { state: "sick", reason: `ComfyUI: ${state.reason}` };
-    if (this.#sick !== null) return { state: "sick", reason: this.#sick };
-    if (this.#reserved || this.#current || this.#tails.size >= MAX_TAILS) return { state: "busy", reason: null };
+    const health = this.#health.view();
+    if (health?.state === "sick") return health;
+    if (this.#disk.reason !== null && !this.#current) return { state: "sick", reason: this.#disk.reason };
+    if (this.#reserved === "now" || this.#current || this.#tails.size >= MAX_TAILS)
+      return { state: "busy", reason: null };
     if (this.paused) return { state: "paused", reason: null };
-    if (this.#clearing) return { state: "preparing", reason: "clearing what an earlier life left" };
-    if (foreign > 0 && this.#share === "yield")
-      return { state: "busy_by_owner", reason: `${foreign} prompts of others` };
+    if (health !== null) return health;
+    if (this.#yields()) return { state: "busy_by_owner", reason: `${this.session.foreign} prompts of others` };
     return { state: "idle", reason: null };
+  }
+
+  #yields(): boolean {
+    return this.session.foreign > 0 && this.#share === "yield";
+  }
+
+  #wantsAhead(): boolean {
+    if (!this.#current || this.#next || this.#reserved !== "none" || this.paused) return false;
+    if (this.#tails.size >= MAX_TAILS || this.#yields() || this.#disk.reason !== null || this.#health.view() !== null)
+      return false;
+    const left = this.#current.runner.leftMs(this.#typicalMs);
+    return left !== null && left <= ENDS_SOON_MS;
   }
 
   get isIdle(): boolean {
@@ -83,49 +139,65 @@ export class Slot {
     return this.#current?.ref ?? null;
   }
 
-  /** True when the caller now holds the slot and must `start` or `unreserve`. */
-  reserve(): boolean {
-    if (!this.isIdle) return false;
-    this.#reserved = true;
+  /** The ref of the attempt that was claimed ahead. */
+  get nextRef(): string | null {
+    return this.#next?.ref ?? null;
+  }
+
+  /** True when the caller now holds a place and must `run` or `unreserve`. */
+  reserve(ahead: boolean): boolean {
+    const { state, ahead: wants } = this.view();
+    // What was offered ahead may come when the slot has just become idle: all the better.
+    const isFree = state === "idle" && this.#reserved === "none";
+    if (!isFree && !(ahead && wants)) return false;
+    this.#reserved = isFree ? "now" : "ahead";
     return true;
   }
 
   unreserve(): void {
-    this.#reserved = false;
+    this.#reserved = "none";
     this.#hooks.changed(this);
   }
 
   /** Runs a granted attempt. Resolves at once; the attempt lives on in `idle`. */
-  run(grant: Grant, ref: string): void {
-    let free = false;
-    const gpuFree = () => {
-      if (free) return;
-      free = true;
-      if (this.#current?.runner !== runner) return;
-      this.#tails.add(runner);
-      this.#current = null;
-      this.#hooks.changed(this);
-    };
-    const runner = new JobRunner(this.#parts, this.session, grant, {
-      gpuFree,
-      sick: (reason) => this.#markSick(reason),
+  run(grant: Grant, ref: string, ahead: boolean): void {
+    const runner = new JobRunner(this.#parts, this.session, grant, ahead, {
+      moved: () => this.#moved(),
+      gpuFree: () => this.#leaveGpu(runner),
+      loaded: (models) => {
+        this.loaded = [...new Set([...models, ...this.loaded])].slice(0, MAX_LOADED);
+      },
+      freed: () => {
+        this.loaded = [];
+      },
+      sick: (illness) => {
+        this.#health.fellIll(illness);
+        this.#next?.runner.stop("give_back");
+      },
+      diskFailed: () => this.#disk.full(),
       rejected: this.#hooks.rejected,
     });
-    this.#current = { runner, ref };
-    this.#reserved = false;
+    this.#reserved = "none";
+    if (this.#current) this.#next = { runner, ref };
+    else this.#current = { runner, ref };
     this.#hooks.changed(this);
     const running = runner.run();
     this.#running.add(running);
-    void running.finally(() => {
+    void running.then((outcome) => {
       this.#running.delete(running);
       this.#tails.delete(runner);
       this.#hooks.changed(this);
+      this.#hooks.ended(outcome);
     });
   }
 
-  stop(reason: StopReason, ref?: string): void {
-    if (this.#current && (ref === undefined || this.#current.ref === ref)) this.#current.runner.stop(reason);
-    if (ref === undefined) for (const tail of this.#tails) tail.stop(reason);
+  stop(reason: StopReason): void {
+    for (const runner of this.#all()) runner.stop(reason);
+  }
+
+  /** Hands back what was claimed ahead and waits; null: whatever it is. What already runs goes on. */
+  giveBack(ref: string | null): void {
+    if (this.#next && (ref === null || this.#next.ref === ref)) this.#next.runner.stop("give_back");
   }
 
   /** Resolves when no attempt is left. */
@@ -134,28 +206,35 @@ export class Slot {
   }
 
   async close(): Promise<void> {
+    this.#health.close();
     await this.session.close();
   }
 
-  #markSick(reason: string): void {
-    this.#sick = reason;
-    this.#log.error({ reason }, "this ComfyUI is not trusted with work until it has been restarted");
+  #all(): JobRunner[] {
+    return [...this.#tails, ...[this.#current, this.#next].flatMap((held) => (held ? [held.runner] : []))];
+  }
+
+  /** Told when the wish for a successor changes, not at every tick. */
+  #moved(): void {
+    const wants = this.#wantsAhead();
+    if (wants === this.#wantedAhead) return;
+    this.#wantedAhead = wants;
     this.#hooks.changed(this);
   }
 
-  /** Prompts that a killed process of ours left running would hold the GPU for nobody. */
-  async #clearOrphans(): Promise<void> {
-    const { orphans } = this.#parts;
-    const left = orphans.of(this.session.client.http.base.href).filter(() => this.#running.size === 0);
-    if (left.length === 0) return;
-    this.#clearing = true;
-    this.#hooks.changed(this);
-    for (const promptId of left) {
-      const gone = await clearOrphan(this.session, promptId, new Wakeup());
-      this.#log.info({ gone }, "cleared a run of an earlier life");
-      if (gone) orphans.remove(promptId);
-    }
-    this.#clearing = false;
+  /** Its place goes to the one that waits behind it. */
+  #leaveGpu(runner: JobRunner): void {
+    const ran = runner.clock.metrics(null).run_ms;
+    if (this.#next?.runner === runner) this.#next = null;
+    else if (this.#current?.runner === runner) {
+      this.#current = this.#next;
+      this.#next = null;
+      if (ran > 0)
+        this.#typicalMs =
+          this.#typicalMs === null ? ran : this.#typicalMs * (1 - TYPICAL_WEIGHT) + ran * TYPICAL_WEIGHT;
+    } else return;
+    this.#tails.add(runner);
+    this.#wantedAhead = false;
     this.#hooks.changed(this);
   }
 }

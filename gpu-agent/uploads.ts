@@ -24,7 +24,14 @@ const PUT_PLAN: RetryPlan = { attempts: 8, first_ms: 200, max_ms: 5_000 };
 const SIGNATURES = 3;
 
 type Signed = UploadsAnswer["uploads"][number];
-export type Uploader = { control: ControlPlane; bucket: HttpOrigin; lease: string; signal: AbortSignal };
+export type Uploader = {
+  control: ControlPlane;
+  bucket: HttpOrigin;
+  lease: string;
+  signal: AbortSignal;
+  /** Asked before every PUT: false when the lease is over. */
+  mayGoOn(): boolean;
+};
 
 /** Uploads every file and gives the manifest, in the order of `outputs`; null when the lease is lost. */
 export async function uploadAll(
@@ -66,22 +73,24 @@ async function putAll(
   files: Stored[],
   onDone: (share: number) => void,
 ): Promise<Map<Stored, string> | null> {
+  // Always for all of them: equal files are told apart by their order within one request, and only by that.
+  const request = files.map(({ name, type, content_type, size_bytes, md5, sha256 }) => {
+    return { name, type, content_type, size_bytes, md5, sha256 };
+  });
   const keys = new Map<Stored, string>();
   for (let round = 0; keys.size < files.length; round++) {
     if (round >= SIGNATURES) throw new StorageRefused("the bucket refused the upload");
-    const left = files.filter((file) => !keys.has(file));
-    const request = left.map(({ name, type, content_type, size_bytes, md5, sha256 }) => {
-      return { name, type, content_type, size_bytes, md5, sha256 };
-    });
+    if (!to.mayGoOn()) return null;
     const signed = await to.control.uploads(to.lease, { files: request }, to.signal);
     if (!signed.ok) return null;
-    const pairs = left.flatMap((file, i) => {
+    const pairs = files.flatMap((file, i) => {
       const upload = signed.value.uploads[i];
       return upload ? [{ file, upload }] : [];
     });
-    if (pairs.length < left.length) throw new StorageRefused("the control plane signed too few uploads");
-    await inParallel(pairs, PARALLEL, async ({ file, upload }) => {
-      if (!(await put(to, file, upload))) return;
+    if (pairs.length < files.length) throw new StorageRefused("the control plane signed too few uploads");
+    const left = pairs.filter(({ file }) => !keys.has(file));
+    await inParallel(left, PARALLEL, async ({ file, upload }) => {
+      if (!to.mayGoOn() || !(await put(to, file, upload))) return;
       keys.set(file, upload.key);
       onDone(keys.size / files.length);
     });

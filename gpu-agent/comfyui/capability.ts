@@ -43,7 +43,7 @@ export function gpuName(name: string): string {
   return (bare === "" ? name : bare).slice(0, 128);
 }
 
-async function readModels(client: ComfyClient): Promise<Capability["models"]> {
+export async function readModels(client: ComfyClient): Promise<Capability["models"]> {
   const folders = (await client.modelFolders()).filter((folder) => !NOT_MODELS.has(folder)).sort();
   const lists = await Promise.all(
     folders.map(async (kind) => {
@@ -77,9 +77,9 @@ export function commonCapability(all: Capability[]): Capability | null {
   };
 }
 
-/** Free space moves all the time and is left out of the hash. */
+/** Free space and what is in memory move all the time: they are left out of the hash. */
 export function capabilityHash(capability: Capability): string {
   return createHash("sha256")
-    .update(JSON.stringify({ ...capability, disk_free_bytes: 0 }))
+    .update(JSON.stringify({ ...capability, disk_free_bytes: 0, loaded_models: [] }))
     .digest("hex");
 }

@@ -1,16 +1,17 @@
 /**
  * Owns one run: submit, follow, stop. Says how it ended.
- * Invariant: the end is read from ComfyUI's history; the socket only says when to look. Nothing is submitted twice unless
- * queue and history both deny it twice.
+ * Invariant: the end is read from ComfyUI's history; the socket only says when to look.
  */
 import { monotonicMs, pause, Wakeup } from "../clock.ts";
-import { type Answer, CallFailed } from "../http-origin.ts";
+import { CallFailed } from "../http-origin.ts";
 import { ComfyFault } from "./client.ts";
 import type { ComfyEvent } from "./events.ts";
+import { RunLimits } from "./run-limits.ts";
 import type { ComfySession } from "./session.ts";
-import { type HistoryEntry, refusalSchema, submitAnswerSchema } from "./shapes.ts";
+import type { HistoryEntry } from "./shapes.ts";
 import { DEAD_AFTER_MS, locate, type Stopped, stopPrompt } from "./stop.ts";
-import { explainRefusal, type RefusedSubmit, type RunError, scrub, verdictOf } from "./verdict.ts";
+import { type Submitted, submit } from "./submission.ts";
+import { type RefusedSubmit, type RunError, verdictOf } from "./verdict.ts";
 
 export type RunRequest = {
   prompt_id: string;
@@ -18,21 +19,32 @@ export type RunRequest = {
   body: string;
   /** Aborts: stop the prompt, by id. */
   signal: AbortSignal;
+  /** The run may wait behind another of ours: its time begins when ComfyUI turns to it. */
+  ahead: boolean;
   run_ms: number;
   no_progress_ms: number;
+  /** Something of the result comes over the socket alone: the end waits for what the socket still owes. */
+  needs_socket: boolean;
+  /** Asked right before every submit: false, and nothing is sent. */
+  mayGoOn(): boolean;
   onEvent(event: ComfyEvent): void;
   /** The prompt is in ComfyUI's queue. */
   onAccepted(): void;
+  /** ComfyUI works on it: told once, by an event or by the queue. */
+  onStarted(): void;
 };
 
 export type RunEnd =
-  | { kind: "success"; entry: HistoryEntry }
+  /** `heard_all`: the socket was open throughout, up to its word that the run is over. */
+  | { kind: "success"; entry: HistoryEntry; heard_all: boolean }
   | { kind: "failed"; error: RunError }
   | { kind: "refused"; refusal: RefusedSubmit }
   /** Somebody else stopped it. */
   | { kind: "interrupted" }
   /** ComfyUI died, restarted or forgot it. */
   | { kind: "gone"; why: string }
+  /** ComfyUI answers, but nothing works on its queue any more. */
+  | { kind: "dead_worker" }
   | { kind: "timeout"; limit: "run" | "no_progress" }
   | { kind: "stopped"; how: Stopped["how"] | "never_started"; idle_after_ms: number }
   /** It would not stop: this ComfyUI no longer obeys. */
@@ -42,8 +54,8 @@ const POLL_MS = 2_000;
 const POLL_WHEN_DOWN_MS = 250;
 const POLL_WITHOUT_SOCKET_MS = 500;
 const HISTORY_LAG_MS = 5_000;
-const SILENT_SOCKET_MS = 5_000;
-const MAX_SUBMITS = 3;
+/** What the socket still owes when history already has the end. */
+const SOCKET_LAG_MS = 3_000;
 
 export function runPrompt(session: ComfySession, request: RunRequest): Promise<RunEnd> {
   return new Run(session, request).whole();
@@ -53,9 +65,11 @@ class Run {
   readonly #session: ComfySession;
   readonly #request: RunRequest;
   readonly #bell = new Wakeup();
+  readonly #limits: RunLimits;
   #hint = false;
-  #heard = false;
-  #lastSign = monotonicMs();
+  #heardEnd = false;
+  #socketFailed = false;
+  #started = false;
   #downSince: number | null = null;
   #wasDown = false;
   #absences = 0;
@@ -63,22 +77,25 @@ class Run {
   constructor(session: ComfySession, request: RunRequest) {
     this.#session = session;
     this.#request = request;
+    this.#limits = new RunLimits(session, request);
   }
 
   async whole(): Promise<RunEnd> {
     const { signal, prompt_id } = this.#request;
-    if (signal.aborted) return { kind: "stopped", how: "never_started", idle_after_ms: 0 };
+    if (signal.aborted) return NEVER_STARTED;
     const ring = () => this.#bell.ring();
     signal.addEventListener("abort", ring);
     const unwatch = this.#session.watch(prompt_id, {
       event: (event) => this.#onEvent(event),
-      socket: () => {
-        this.#lastSign = monotonicMs();
+      socket: (open) => {
+        if (!open) this.#socketFailed = true;
+        this.#limits.sign();
         ring();
       },
     });
     try {
-      return (await this.#submit()) ?? (await this.#follow());
+      const submitted = await submit(this.#session, this.#request);
+      return (await this.#ifNotAccepted(submitted)) ?? (await this.#follow());
     } finally {
       signal.removeEventListener("abort", ring);
       unwatch();
@@ -86,95 +103,65 @@ class Run {
   }
 
   #onEvent(event: ComfyEvent): void {
-    this.#heard = true;
-    this.#lastSign = monotonicMs();
+    if (event.type === "status") {
+      // Fewer prompts than before: worth a look when our own events may have been lost.
+      if (this.#limits.silentMs() > POLL_WITHOUT_SOCKET_MS) this.#bell.ring();
+      return;
+    }
+    this.#limits.event(event);
+    this.#begin();
     const over =
       event.type === "success" ||
       event.type === "interrupted" ||
       (event.type === "error" && event.exception_type !== "ExecutionBlocked") ||
       (event.type === "executing" && event.node === null);
     if (over) {
+      this.#heardEnd = true;
       this.#hint = true;
       this.#bell.ring();
     }
     this.#request.onEvent(event);
   }
 
+  #begin(): void {
+    if (this.#started) return;
+    this.#started = true;
+    this.#limits.begin();
+    this.#request.onStarted();
+  }
+
   /** Null when the prompt is in ComfyUI's hands. */
-  async #submit(): Promise<RunEnd | null> {
-    for (let tries = 1; ; tries++) {
-      const answer = await this.#submitOnce();
-      if (this.#request.signal.aborted && answer === "unsure") return this.#stop(true);
-      if (answer === "unreachable") return { kind: "gone", why: "ComfyUI cannot be reached" };
-      if (answer === "unsure") {
-        if (await this.#arrived()) break;
-        if (tries >= MAX_SUBMITS) return { kind: "gone", why: "ComfyUI does not take the workflow" };
-        continue;
+  async #ifNotAccepted(submitted: Submitted): Promise<RunEnd | null> {
+    switch (submitted.kind) {
+      case "accepted":
+        this.#limits.accepted();
+        this.#request.onAccepted();
+        return null;
+      case "refused":
+        return { kind: "refused", refusal: submitted.refusal };
+      case "partial": {
+        // A 200 with node errors runs only the healthy outputs: all or nothing is what was asked for.
+        const stopped = await this.#stop(false);
+        return stopped.kind === "stuck" ? stopped : { kind: "refused", refusal: submitted.refusal };
       }
-      if (answer.status === 200) {
-        const refused = await this.#partial(answer.text);
-        if (refused) return refused;
-        break;
-      }
-      return { kind: "refused", refusal: refusalOf(answer) };
+      case "held_back":
+        return NEVER_STARTED;
+      case "unsure":
+        return this.#stop(true);
+      case "unreachable":
+        return this.#request.signal.aborted ? NEVER_STARTED : { kind: "gone", why: "ComfyUI cannot be reached" };
+      case "not_taken":
+        return { kind: "gone", why: "ComfyUI does not take the workflow" };
     }
-    this.#lastSign = monotonicMs();
-    this.#request.onAccepted();
-    return null;
-  }
-
-  /** `unsure`: it may or may not have been taken. Waits out a ComfyUI that refuses connections for a moment. */
-  async #submitOnce(): Promise<Answer | "unsure" | "unreachable"> {
-    const since = monotonicMs();
-    for (;;) {
-      try {
-        const answer = await this.#session.client.submit(this.#request.body);
-        return answer.status >= 500 ? "unsure" : answer;
-      } catch (error) {
-        if (!(error instanceof CallFailed)) throw error;
-        this.#session.suspect();
-        if (error.kind !== "refused") return "unsure";
-        if (this.#request.signal.aborted || monotonicMs() - since > DEAD_AFTER_MS) return "unreachable";
-        await pause(POLL_WHEN_DOWN_MS, this.#request.signal);
-      }
-    }
-  }
-
-  /** Looks twice, a second apart, before it believes that a submit was lost. */
-  async #arrived(): Promise<boolean> {
-    for (let look = 0; look < 2; look++) {
-      if (look > 0) await pause(1_000, this.#request.signal);
-      try {
-        if ((await locate(this.#session.client, this.#request.prompt_id)).kind !== "absent") return true;
-      } catch (error) {
-        if (!(error instanceof CallFailed) && !(error instanceof ComfyFault)) throw error;
-      }
-    }
-    return false;
-  }
-
-  /** A 200 with node errors runs only the healthy outputs: all or nothing is what was asked for. */
-  async #partial(text: string): Promise<RunEnd | null> {
-    const parsed = submitAnswerSchema.safeParse(jsonOrNull(text));
-    const errors = parsed.success ? parsed.data.node_errors : {};
-    if (Object.keys(errors).length === 0) return null;
-    const stopped = await this.#stop(false);
-    if (stopped.kind === "stuck") return stopped;
-    const refusal = refusalSchema.safeParse({ node_errors: errors });
-    const said = refusal.success
-      ? explainRefusal(refusal.data)
-      : { ...UNREADABLE, message: "some outputs were refused" };
-    return { kind: "refused", refusal: said };
   }
 
   async #follow(): Promise<RunEnd> {
-    const started = monotonicMs();
     for (;;) {
       if (this.#request.signal.aborted) return this.#stop(false);
-      const limit = this.#overLimit(started);
+      const limit = this.#limits.over();
       if (limit) return this.#timeout(limit);
-      await this.#bell.wait(Math.min(this.#pollMs(), started + this.#request.run_ms - monotonicMs()));
-      this.#checkSocket();
+      await this.#bell.wait(Math.min(this.#pollMs(), this.#limits.leftMs()));
+      this.#limits.checkSocket();
       if (this.#request.signal.aborted) continue;
       const end = await this.#look();
       if (end) return end;
@@ -186,14 +173,6 @@ class Run {
     return this.#session.socketOpen ? POLL_MS : POLL_WITHOUT_SOCKET_MS;
   }
 
-  #overLimit(started: number): "run" | "no_progress" | null {
-    const now = monotonicMs();
-    if (now - started >= this.#request.run_ms) return "run";
-    // Without a socket there is nothing to hear, and silence proves nothing.
-    const silent = this.#session.socketOpen ? now - this.#lastSign : 0;
-    return this.#request.no_progress_ms > 0 && silent >= this.#request.no_progress_ms ? "no_progress" : null;
-  }
-
   async #timeout(limit: "run" | "no_progress"): Promise<RunEnd> {
     const stopped = await this.#stop(false);
     return stopped.kind === "stuck" ? stopped : { kind: "timeout", limit };
@@ -202,10 +181,10 @@ class Run {
   /** One look at ComfyUI; null: still running, as far as can be seen. */
   async #look(): Promise<RunEnd | null> {
     try {
-      const entry = await this.#entry();
+      const seen = await this.#entry();
       this.#downSince = null;
-      if (entry) return endOf(entry);
-      return null;
+      if (seen === "dead_worker") return this.#deadWorker();
+      return seen && this.#endOf(seen);
     } catch (error) {
       if (error instanceof ComfyFault) return null;
       if (!(error instanceof CallFailed)) throw error;
@@ -213,7 +192,7 @@ class Run {
     }
   }
 
-  async #entry(): Promise<HistoryEntry | "lost" | null> {
+  async #entry(): Promise<HistoryEntry | "lost" | "dead_worker" | null> {
     const { client } = this.#session;
     if (this.#hint) {
       this.#hint = false;
@@ -221,7 +200,9 @@ class Run {
     }
     const place = await locate(client, this.#request.prompt_id);
     if (place.kind === "finished") return place.entry;
+    if (place.kind === "running") this.#begin();
     this.#absences = place.kind === "absent" ? this.#absences + 1 : 0;
+    if (this.#limits.isUnattended(place)) return "dead_worker";
     return this.#absences >= (this.#wasDown ? 1 : 2) ? "lost" : null;
   }
 
@@ -235,6 +216,27 @@ class Run {
     }
   }
 
+  async #endOf(entry: HistoryEntry | "lost"): Promise<RunEnd> {
+    if (entry === "lost") return { kind: "gone", why: "ComfyUI restarted or dropped the workflow" };
+    const verdict = verdictOf(entry);
+    if (verdict.kind === "interrupted") return verdict;
+    if (verdict.kind === "error") return { kind: "failed", error: verdict.error };
+    const since = monotonicMs();
+    while (this.#request.needs_socket && this.#owed() && monotonicMs() - since < SOCKET_LAG_MS)
+      await this.#bell.wait(POLL_WHEN_DOWN_MS);
+    return { kind: "success", entry, heard_all: this.#heardEnd && !this.#socketFailed };
+  }
+
+  #owed(): boolean {
+    return !this.#heardEnd && this.#session.socketOpen && !this.#request.signal.aborted;
+  }
+
+  /** Taken out of the queue first: whoever revives this ComfyUI must not find it there. */
+  async #deadWorker(): Promise<RunEnd> {
+    await this.#session.client.deletePending(this.#request.prompt_id).catch(() => {});
+    return { kind: "dead_worker" };
+  }
+
   #unreachable(error: CallFailed): RunEnd | null {
     // A slow answer is no death: the limits of the run decide about a ComfyUI that hangs.
     if (error.kind === "timeout") return null;
@@ -245,44 +247,10 @@ class Run {
     return dead ? { kind: "gone", why: "ComfyUI stopped answering during the run" } : null;
   }
 
-  #checkSocket(): void {
-    if (!this.#heard && this.#session.socketOpen && monotonicMs() - this.#lastSign > SILENT_SOCKET_MS) {
-      this.#heard = true;
-      this.#session.recycleSocket();
-    }
-  }
-
   async #stop(unsure: boolean): Promise<RunEnd> {
     const stopped = await stopPrompt(this.#session, this.#request.prompt_id, this.#bell, unsure);
     return stopped ? { kind: "stopped", ...stopped } : { kind: "stuck" };
   }
 }
 
-function endOf(entry: HistoryEntry | "lost"): RunEnd {
-  if (entry === "lost") return { kind: "gone", why: "ComfyUI restarted or dropped the workflow" };
-  const verdict = verdictOf(entry);
-  if (verdict.kind === "success") return { kind: "success", entry };
-  return verdict.kind === "interrupted" ? verdict : { kind: "failed", error: verdict.error };
-}
-
-const UNREADABLE: RefusedSubmit = {
-  message: "ComfyUI refused the workflow",
-  node_id: null,
-  node_type: null,
-  missing: [],
-};
-
-function refusalOf(answer: Answer): RefusedSubmit {
-  if (answer.status === 413)
-    return { ...UNREADABLE, message: `ComfyUI's body limit: ${scrub(answer.text.slice(0, 200))}` };
-  const parsed = refusalSchema.safeParse(jsonOrNull(answer.text));
-  return parsed.success ? explainRefusal(parsed.data) : { ...UNREADABLE, message: `status ${answer.status}` };
-}
-
-function jsonOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
+const NEVER_STARTED: RunEnd = { kind: "stopped", how: "never_started", idle_after_ms: 0 };

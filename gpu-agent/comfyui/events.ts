@@ -12,7 +12,7 @@ export type ComfyEvent =
   | { type: "executing"; prompt_id: string | null; node: string | null }
   | { type: "progress"; prompt_id: string | null; node: string | null; value: number; max: number }
   | { type: "executed"; prompt_id: string; node: string }
-  | { type: "error"; prompt_id: string; exception_type: string }
+  | { type: "error"; prompt_id: string; exception_type: string; message: string }
   | {
       type: "picture";
       prompt_id: string | null;
@@ -51,8 +51,10 @@ const schemas = {
     .object({ prompt_id: id, node: anyNode, display_node: anyNode.nullish() })
     .transform((d): ComfyEvent => ({ type: "executed", prompt_id: d.prompt_id, node: d.display_node ?? d.node })),
   execution_error: z
-    .object({ prompt_id: id, exception_type: z.string().default("") })
-    .transform((d): ComfyEvent => ({ type: "error", ...d })),
+    .object({ prompt_id: id, exception_type: z.string().default(""), exception_message: z.string().default("") })
+    .transform((d): ComfyEvent => {
+      return { type: "error", prompt_id: d.prompt_id, exception_type: d.exception_type, message: d.exception_message };
+    }),
 } as const;
 
 const envelope = z.object({ type: z.string(), data: z.unknown() });

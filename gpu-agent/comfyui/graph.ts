@@ -79,6 +79,22 @@ export function wholeInput(graph: Graph, node: GraphNode, name: string, depth = 
   return wholeInput(graph, source, "value" in source.inputs ? "value" : name, depth + 1);
 }
 
+export function nodesOf(graph: Graph, classType: string): GraphNode[] {
+  return graph.nodes.filter((node) => node.class_type === classType);
+}
+
+const MODEL_FILE = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$/i;
+const MAX_MODELS = 16;
+
+/** Names of the model files that a graph loads, as the workflow spells them; at most 16. */
+export function modelsOf(graph: Graph): string[] {
+  const names = new Set<string>();
+  for (const node of graph.nodes)
+    for (const value of Object.values(node.inputs))
+      if (typeof value === "string" && value.length <= 256 && MODEL_FILE.test(value)) names.add(value);
+  return [...names].slice(0, MAX_MODELS);
+}
+
 /** Input names that hold a seed of a sampler. */
 const SEED_INPUTS = ["seed", "noise_seed"];
 

@@ -45,11 +45,21 @@ export class ProgressFold {
     return this.#phase;
   }
 
+  /** Of the run alone, 0..1. */
+  get share(): number {
+    return Math.min(1, this.#progress / EXECUTED);
+  }
+
+  /** ComfyUI works on it, whether or not its `start` was heard. */
+  begin(): void {
+    if (this.#phase === "preparing") this.#phase = "executing";
+  }
+
   /** True when the event changed what a viewer would see. */
   fold(event: ComfyEvent): boolean {
     switch (event.type) {
       case "start":
-        this.#phase = "executing";
+        this.begin();
         return true;
       case "cached":
         this.#skip(event.nodes);

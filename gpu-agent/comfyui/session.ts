@@ -5,10 +5,11 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Capability } from "../../src/protocol/agent-api.ts";
-import { jittered, pause } from "../clock.ts";
-import { readCapability } from "./capability.ts";
+import { jittered, monotonicMs, pause } from "../clock.ts";
+import { readCapability, readModels } from "./capability.ts";
 import type { ComfyClient } from "./client.ts";
 import type { ComfyEvent } from "./events.ts";
+import { ForeignWatch } from "./foreign-watch.ts";
 import type { SystemStats } from "./shapes.ts";
 import { ComfySocket } from "./socket.ts";
 import { isAtLeast, SAFE_COMFYUI } from "./version.ts";
@@ -20,36 +21,55 @@ export type SessionHooks = {
   changed(): void;
   /** Told once for each change of reason, for the log. */
   down(reason: string): void;
-  up(info: ComfyInfo): void;
+  /** It answers. `isNew`: it was seen to be gone before; else only its socket broke, and it may be the same process. */
+  up(info: ComfyInfo, isNew: boolean): void;
+  /** Models came or went while it ran. */
+  capability(): void;
+  /** It answers, but nothing works on its queue. */
+  deadWorker(): void;
+};
+export type SessionSettings = {
+  workDir: string;
+  requireSafe: boolean;
+  /** How long a prompt may take to stop before this ComfyUI counts as disobedient: longer than its slowest node. */
+  stopGraceMs: number;
 };
 
 const FIRST_PROBE_MS = 200;
 const MAX_PROBE_MS = 5_000;
-const FOREIGN_CHECK_MS = 5_000;
+/** Lists of model files are cheap; what else a ComfyUI can do changes only with its process. */
+const MODELS_CHECK_MS = 300_000;
 
 export class ComfySession {
   readonly client: ComfyClient;
   readonly clientId = randomUUID();
-  readonly #workDir: string;
-  readonly #requireSafe: boolean;
+  readonly stopGraceMs: number;
+  readonly #settings: SessionSettings;
   readonly #hooks: SessionHooks;
   readonly #socket: ComfySocket;
   readonly #watchers = new Map<string, Watcher>();
   readonly #stop = new AbortController();
+  readonly #foreign: ForeignWatch;
   #executing: string | null = null;
   #probing = false;
   /** The socket broke: behind the same port there may be another process by now, however soon it answers. */
   #mayBeNew = false;
-  #checking = false;
+  #remaining = 0;
+  #waiters: (() => void)[] = [];
   state: SessionState = { kind: "down", reason: "starting" };
-  /** Prompts of others in the queue of this ComfyUI. */
-  foreign = 0;
+  /** When the socket last said anything, on the monotonic clock. */
+  heardAt = Number.NEGATIVE_INFINITY;
 
-  constructor(client: ComfyClient, workDir: string, requireSafe: boolean, hooks: SessionHooks) {
+  constructor(client: ComfyClient, settings: SessionSettings, hooks: SessionHooks) {
     this.client = client;
-    this.#workDir = workDir;
-    this.#requireSafe = requireSafe;
+    this.stopGraceMs = settings.stopGraceMs;
+    this.#settings = settings;
     this.#hooks = hooks;
+    this.#foreign = new ForeignWatch(client, this.#stop.signal, {
+      isOurs: (promptId) => this.#watchers.has(promptId),
+      changed: hooks.changed,
+      deadWorker: hooks.deadWorker,
+    });
     this.#socket = new ComfySocket(client.http.base, this.clientId, {
       event: (event) => this.#onEvent(event),
       changed: (open) => this.#onSocket(open),
@@ -58,6 +78,7 @@ export class ComfySession {
 
   start(): void {
     void this.#probe();
+    void this.#refreshModels();
   }
 
   async close(): Promise<void> {
@@ -70,8 +91,21 @@ export class ComfySession {
     return this.#socket.open;
   }
 
+  /** Prompts of others in the queue of this ComfyUI. */
+  get foreign(): number {
+    return this.#foreign.count;
+  }
+
   recycleSocket(): void {
     this.#socket.recycle();
+  }
+
+  /** Resolves when the socket is open, when `ms` have passed, or when the signal aborts. */
+  async socketOpened(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.#socket.open) return;
+    const opened = new AbortController();
+    this.#waiters.push(() => opened.abort());
+    await pause(ms, AbortSignal.any([opened.signal, signal]));
   }
 
   /** Events of one prompt, and of pictures and ticks that carry no id while it runs. Returns the way out. */
@@ -106,20 +140,22 @@ export class ComfySession {
   async #probeOnce(first: boolean): Promise<string | null> {
     try {
       const stats = await this.client.systemStats();
-      if (this.state.kind === "ready" && first && !this.#mayBeNew) return null;
+      const wasReady = this.state.kind === "ready";
+      if (wasReady && first && !this.#mayBeNew) return null;
       this.#mayBeNew = false;
       const [hasJobsApi, capability] = await Promise.all([
         this.client.hasJobsApi(),
-        readCapability(this.client, stats, this.#workDir),
+        readCapability(this.client, stats, this.#settings.workDir),
       ]);
       const version = stats.system.comfyui_version;
-      if (this.#requireSafe && !isAtLeast(version, SAFE_COMFYUI)) return `version ${version} is below ${SAFE_COMFYUI}`;
+      if (this.#settings.requireSafe && !isAtLeast(version, SAFE_COMFYUI))
+        return `version ${version} is below ${SAFE_COMFYUI}`;
       const info = { stats, version, hasJobsApi, capability };
       this.state = { kind: "ready", info };
-      this.#hooks.up(info);
       this.#socket.start();
+      this.#hooks.up(info, !wasReady);
       this.#hooks.changed();
-      void this.#checkForeign();
+      void this.#foreign.check();
       return null;
     } catch (error) {
       return error instanceof Error ? error.message : "no answer";
@@ -129,12 +165,26 @@ export class ComfySession {
   #down(reason: string): void {
     if (this.state.kind === "down" && this.state.reason === reason) return;
     this.state = { kind: "down", reason };
-    this.foreign = 0;
+    this.#foreign.set(0);
     this.#hooks.down(reason);
     this.#hooks.changed();
   }
 
+  async #refreshModels(): Promise<void> {
+    for (;;) {
+      await pause(jittered(MODELS_CHECK_MS), this.#stop.signal);
+      if (this.#stop.signal.aborted) return;
+      const models = await readModels(this.client).catch(() => null);
+      if (models === null || this.state.kind !== "ready") continue;
+      const { capability } = this.state.info;
+      if (JSON.stringify(models) === JSON.stringify(capability.models)) continue;
+      this.state = { kind: "ready", info: { ...this.state.info, capability: { ...capability, models } } };
+      this.#hooks.capability();
+    }
+  }
+
   #onSocket(open: boolean): void {
+    if (open) for (const waiter of this.#waiters.splice(0)) waiter();
     for (const watcher of this.#watchers.values()) watcher.socket(open);
     if (open) return;
     this.#mayBeNew = true;
@@ -142,37 +192,18 @@ export class ComfySession {
   }
 
   #onEvent(event: ComfyEvent): void {
-    if (event.type === "status") this.#onStatus(event.remaining);
+    this.heardAt = monotonicMs();
+    if (event.type === "status") this.#onStatus(event);
     if (event.type === "start") this.#executing = event.prompt_id;
     const owner = "prompt_id" in event && event.prompt_id !== null ? event.prompt_id : this.#executing;
     if (owner !== null) this.#watchers.get(owner)?.event(event);
   }
 
-  /** More prompts than ours are only a suspicion: a `status` may be older than the end of our own run. */
-  #onStatus(remaining: number): void {
-    if (remaining > this.#watchers.size) void this.#checkForeign();
-    else this.#setForeign(0);
-  }
-
-  async #checkForeign(): Promise<void> {
-    if (this.#checking) return;
-    this.#checking = true;
-    try {
-      do {
-        const { running, pending } = await this.client.queue();
-        this.#setForeign([...running, ...pending].filter((id) => !this.#watchers.has(id)).length);
-        if (this.foreign > 0) await pause(FOREIGN_CHECK_MS, this.#stop.signal);
-      } while (this.foreign > 0 && !this.#stop.signal.aborted);
-    } catch {
-      this.#setForeign(0);
-    } finally {
-      this.#checking = false;
-    }
-  }
-
-  #setForeign(count: number): void {
-    if (this.foreign === count) return;
-    this.foreign = count;
-    this.#hooks.changed();
+  #onStatus(event: ComfyEvent & { type: "status" }): void {
+    const { remaining } = event;
+    if (remaining < this.#remaining) for (const watcher of this.#watchers.values()) watcher.event(event);
+    this.#remaining = remaining;
+    if (remaining > this.#watchers.size) void this.#foreign.check();
+    else this.#foreign.set(0);
   }
 }

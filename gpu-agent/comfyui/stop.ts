@@ -10,7 +10,10 @@ import type { HistoryEntry } from "./shapes.ts";
 import { verdictOf } from "./verdict.ts";
 import { interruptsById } from "./version.ts";
 
-export type Place = { kind: "finished"; entry: HistoryEntry } | { kind: "running" | "pending" | "absent" };
+export type Place =
+  | { kind: "finished"; entry: HistoryEntry }
+  | { kind: "pending"; others_run: boolean }
+  | { kind: "running" | "absent" };
 
 /** A prompt is always in exactly one place; the queue is read before history so that a move between them is not missed. */
 export async function locate(client: ComfyClient, promptId: string): Promise<Place> {
@@ -18,15 +21,14 @@ export async function locate(client: ComfyClient, promptId: string): Promise<Pla
   const entry = await client.history(promptId);
   if (entry) return { kind: "finished", entry };
   if (queue.running.includes(promptId)) return { kind: "running" };
-  return { kind: queue.pending.includes(promptId) ? "pending" : "absent" };
+  if (!queue.pending.includes(promptId)) return { kind: "absent" };
+  return { kind: "pending", others_run: queue.running.length > 0 };
 }
 
 export type Stopped = { how: "interrupted" | "deleted" | "finished" | "killed"; idle_after_ms: number };
 
 /** ComfyUI that cannot be reached for this long is dead (and so is the prompt). */
 export const DEAD_AFTER_MS = 3_000;
-/** Longer than the slowest node that cannot be interrupted. */
-const STOP_GRACE_MS = 120_000;
 const FIRST_LOOK_MS = 20;
 const REPEAT_MS = 2_000;
 
@@ -45,7 +47,7 @@ export async function stopPrompt(
   let asked = Number.NEGATIVE_INFINITY;
   let absences = 0;
   let unreachableSince: number | null = null;
-  while (monotonicMs() - since < STOP_GRACE_MS) {
+  while (monotonicMs() - since < session.stopGraceMs) {
     if (monotonicMs() - asked >= Math.min(REPEAT_MS, look * 4)) {
       asked = monotonicMs();
       await askToStop(session, promptId).catch(() => {});

@@ -51,11 +51,11 @@ function runError(data: ReturnType<typeof executionErrorSchema.parse>): RunError
 const OUT_OF_MEMORY = /OutOfMemoryError|out of memory|can't allocate memory|Allocation on device|not enough memory/i;
 const POISONED =
   /CUDA error|illegal memory access|device-side assert|CUDNN_STATUS|CUBLAS_STATUS|unspecified launch failure/i;
-const DISK_FULL = /No space left on device|not enough space on the disk|Disk quota exceeded/i;
+const DISK_FULL = /No space left on device|Errno 28\b|disk quota exceeded|not enough space on the disk/i;
 
 export function causeOf(text: string): RunError["cause"] {
-  if (DISK_FULL.test(text)) return "disk_full";
   if (OUT_OF_MEMORY.test(text)) return "out_of_memory";
+  if (DISK_FULL.test(text)) return "disk_full";
   return POISONED.test(text) ? "poisoned_device" : "workflow";
 }
 

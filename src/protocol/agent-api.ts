@@ -65,6 +65,12 @@ export const controlUpSchema = z.discriminatedUnion("type", [
     slot: slotNumber,
     state: slotStateSchema,
     ref: refText.optional(),
+    /** Claimed ahead: waits behind `ref`. */
+    next: refText.optional(),
+    /** Its present job should end soon: it would claim one job ahead. */
+    ahead: z.boolean().optional(),
+    /** Model files in its memory, as far as its own runs tell. */
+    loaded: z.array(name).max(16).optional(),
     reason: z.string().max(256).optional(),
   }),
   z.object({ type: z.literal("known?"), refs: z.array(refText).max(100) }),

@@ -1,0 +1,70 @@
+/**
+ * Owns what an attempt says to the control plane: the one report that ends it.
+ * Invariant: nothing is said once the lease is over, whether we were told so, our own clock says so, or the machine slept.
+ */
+import type { AttemptMetrics, ManifestEntry, ReleaseRequest, StoppedRequest } from "../src/protocol/agent-api.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import type { Failure } from "./failures.ts";
+import type { HeldLease } from "./lease-keeper.ts";
+import type { Log } from "./log.ts";
+
+export type Outcome = "succeeded" | "failed" | "released" | "stopped" | "lost";
+
+/** After this many ms without an answer a `stopped` is not worth repeating: the cancel timer has ended the job. */
+const STOPPED_REPORT_MS = 15_000;
+
+export class AttemptReports {
+  readonly #control: ControlPlane;
+  readonly #lease: HeldLease;
+  readonly #log: Log;
+  readonly #metrics: () => AttemptMetrics;
+  readonly #voice = new AbortController();
+
+  constructor(control: ControlPlane, lease: HeldLease, log: Log, metrics: () => AttemptMetrics) {
+    this.#control = control;
+    this.#lease = lease;
+    this.#log = log;
+    this.#metrics = metrics;
+  }
+
+  /** The lease is over: what is under way is broken off, and nothing more is said. */
+  silence(): void {
+    this.#voice.abort();
+  }
+
+  get isSilent(): boolean {
+    return this.#voice.signal.aborted || !this.#lease.isAlive();
+  }
+
+  async complete(artifacts: ManifestEntry[]): Promise<Outcome> {
+    if (this.isSilent) return "lost";
+    const request = { artifacts, metrics: this.#metrics() };
+    const answer = await this.#control.complete(this.#lease.lease, request, this.#voice.signal);
+    if (!answer.ok) return "lost";
+    if (answer.value.status === "succeeded") return "succeeded";
+    return answer.value.status === "canceled" ? "stopped" : "failed";
+  }
+
+  async fail(failure: Failure): Promise<Outcome> {
+    if (this.isSilent) return "lost";
+    this.#log.warn({ code: failure.code, transient: failure.transient }, "attempt failed");
+    const request = { ...failure, metrics: this.#metrics() };
+    const answer = await this.#control.fail(this.#lease.lease, request, this.#voice.signal);
+    return answer.ok ? "failed" : "lost";
+  }
+
+  async release(request: ReleaseRequest): Promise<Outcome> {
+    if (this.isSilent) return "lost";
+    this.#log.info({ reason: request.reason, missing: request.missing.length }, "attempt handed back");
+    const answer = await this.#control.release(this.#lease.lease, request, this.#voice.signal);
+    return answer.ok ? "released" : "lost";
+  }
+
+  async stopped(report: StoppedRequest): Promise<Outcome> {
+    if (this.isSilent) return "lost";
+    const signal = AbortSignal.any([this.#voice.signal, AbortSignal.timeout(STOPPED_REPORT_MS)]);
+    const answer = await this.#control.stopped(this.#lease.lease, report, signal);
+    this.#log.info({ ...report, status: answer.ok ? answer.value.status : answer.refusal }, "attempt stopped");
+    return "stopped";
+  }
+}

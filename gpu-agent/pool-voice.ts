@@ -1,0 +1,78 @@
+/**
+ * Owns what the pool is told of this agent: who it is, what it can run, what each of its slots does.
+ * Invariant: of a slot only what has changed is told; of what it can run only the hash, and the whole on demand.
+ */
+import { randomUUID } from "node:crypto";
+import type { ControlUp } from "../src/protocol/agent-api.ts";
+import { capabilityHash, commonCapability } from "./comfyui/capability.ts";
+import type { ControlLink } from "./control-link.ts";
+import type { Slot } from "./slot.ts";
+
+export class PoolVoice {
+  readonly #name: string;
+  readonly #version: string;
+  readonly #slots: readonly Slot[];
+  readonly #link: ControlLink;
+  /** Random per process: a second one with the same token is told apart. */
+  readonly #instance = randomUUID();
+  /** What the pool was last told of each slot. */
+  readonly #told = new Map<number, string>();
+  #hash = "";
+
+  constructor(name: string, version: string, slots: readonly Slot[], link: ControlLink) {
+    this.#name = name;
+    this.#version = version;
+    this.#slots = slots;
+    this.#link = link;
+  }
+
+  hello(withCapability: boolean): void {
+    const capability = this.#capability();
+    this.#hash = capability ? capabilityHash(capability) : "";
+    const loaded_models = [...new Set(this.#slots.flatMap((slot) => slot.loaded))];
+    const hello: ControlUp = {
+      type: "hello",
+      agent: this.#name,
+      instance: this.#instance,
+      version: this.#version,
+      slots: this.#slots.map((slot) => ({ slot: slot.number, state: slot.view().state })),
+      capability_hash: this.#hash,
+      ...(withCapability && capability ? { capability: { ...capability, loaded_models } } : {}),
+    };
+    this.#link.send(hello);
+    this.#told.clear();
+    for (const slot of this.#slots) this.tell(slot);
+  }
+
+  /** Something of it was read anew; the pool hears only of what is different. */
+  capabilityChanged(): void {
+    const capability = this.#capability();
+    if ((capability ? capabilityHash(capability) : "") !== this.#hash) this.hello(false);
+  }
+
+  /** False when there is nothing new to tell. */
+  tell(slot: Slot): boolean {
+    const { state, reason, ahead } = slot.view();
+    const { ref, nextRef: next, loaded } = slot;
+    const known = JSON.stringify([state, ref, next, ahead, reason, loaded]);
+    if (this.#told.get(slot.number) === known) return false;
+    this.#told.set(slot.number, known);
+    const message: ControlUp = { type: "slot", slot: slot.number, state };
+    this.#link.send({
+      ...message,
+      ...(ref === null ? {} : { ref }),
+      ...(next === null ? {} : { next }),
+      ...(ahead ? { ahead } : {}),
+      ...(loaded.length === 0 ? {} : { loaded }),
+      ...(reason === null ? {} : { reason: reason.slice(0, 256) }),
+    });
+    return true;
+  }
+
+  #capability() {
+    const all = this.#slots.flatMap(({ session }) =>
+      session.state.kind === "ready" ? [session.state.info.capability] : [],
+    );
+    return commonCapability(all);
+  }
+}
