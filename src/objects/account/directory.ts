@@ -64,30 +64,48 @@ export function repeatToDirectory(ctx: AccountContext, tables: AccountTables, no
   tables.profile.change({ directory_at: now });
 }
 
-/** Tells it all that is owed now; false when something is left. */
+/** Tells under way, one at a time: who asks meanwhile waits for the next one. */
+const telling = new WeakMap<AccountContext, Promise<boolean>>();
+
+/** Tells what is owed now; false when it was not taken. */
 export async function tellDirectory(ctx: AccountContext): Promise<boolean> {
+  await telling.get(ctx);
   const tables = ctx.database.toRead();
   if (!tables) return true;
+  const underWay = telling.get(ctx) ?? tellOwed(ctx, tables);
+  telling.set(ctx, underWay);
+  return underWay.finally(() => telling.delete(ctx));
+}
+
+async function tellOwed(ctx: AccountContext, tables: AccountTables): Promise<boolean> {
   const owed = tables.outbox.due(ctx.now(), BATCH).flatMap((entry) => (entry.kind === "directory" ? [entry] : []));
-  for (const { id, body } of owed) {
-    if (!(await tell(ctx, tables, body))) return false;
-    ctx.database.transact(() => tables.outbox.remove(id));
-  }
+  if (owed.length === 0) return true;
+  const debts = owed.map(({ body }) => body);
+  if (!(await tell(ctx, tables, debts))) return false;
+  ctx.database.transact(() => {
+    for (const { id } of owed) tables.outbox.remove(id);
+  });
   return true;
 }
 
-/** True when the directory took it. */
-export async function tell(ctx: AccountContext, tables: AccountTables, debt: DirectoryDebt): Promise<boolean> {
-  const { audit, agents } = debt;
-  const users = debt.user ? [userOf(ctx, tables)] : [];
-  const keys = debt.keys.flatMap((keyid) => keyOf(ctx, tables, keyid));
+/** True when the directory took all of it. */
+export async function tell(
+  ctx: AccountContext,
+  tables: AccountTables,
+  debts: readonly DirectoryDebt[],
+): Promise<boolean> {
+  const users = debts.some(({ user }) => user) ? [userOf(ctx, tables)] : [];
+  const keyids = new Set(debts.flatMap(({ keys }) => keys));
+  const keys = [...keyids].flatMap((keyid) => keyOf(ctx, tables, keyid));
+  const agents = debts.flatMap((debt) => debt.agents);
+  const audit = debts.flatMap((debt) => debt.audit ?? []);
   try {
     const directory = directoryOf(ctx.env.DIRECTORY);
-    await step("directory.tell", () => directory.record({ users, keys, agents, audit: audit ? [audit] : [] }));
+    await step("directory.tell", () => directory.record({ users, keys, agents, audit }));
     return true;
   } catch (error) {
     count("comfy_edge_directory_failures_total");
-    logLine("error", "directory_failed", { account: ctx.account, action: audit?.action, cause: causeOf(error) });
+    logLine("error", "directory_failed", { account: ctx.account, owed: debts.length, cause: causeOf(error) });
     return false;
   }
 }

@@ -82,7 +82,7 @@ async function drain(
 
 /** False when it is to be tried again. */
 async function carryOut(ctx: AccountContext, tables: AccountTables, entry: OutboxEntry): Promise<boolean> {
-  if (entry.kind === "directory") return tell(ctx, tables, entry.body);
+  if (entry.kind === "directory") return tell(ctx, tables, [entry.body]);
   if (entry.kind === "erase") return eraseNext(ctx, tables);
   await deleteObjects(ctx, entry.body.prefix);
   return true;

@@ -73,8 +73,14 @@ export class TestSocket {
 const UPGRADE = { Upgrade: "websocket" };
 
 /** A viewer through the Worker, with its key. */
-export async function watch(job: string, key: string, query = ""): Promise<TestSocket> {
-  const answer = await send(`/ws/jobs/${job}${query}`, { headers: { ...UPGRADE, Authorization: `Bearer ${key}` } });
+export async function watch(
+  job: string,
+  key: string,
+  query = "",
+  more: Record<string, string> = {},
+): Promise<TestSocket> {
+  const headers = { ...UPGRADE, Authorization: `Bearer ${key}`, ...more };
+  const answer = await send(`/ws/jobs/${job}${query}`, { headers });
   return socketOf(answer);
 }
 
