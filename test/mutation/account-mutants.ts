@@ -256,8 +256,8 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
   },
   {
     file: "src/objects/account/identity.ts",
-    find: "key.revoked_at !== null || ",
-    replace: "",
+    find: "return revoked_at === null && ",
+    replace: "return ",
     why: "a revoked key would go on working",
     tests: LIMITS,
   },
@@ -270,8 +270,8 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
   },
   {
     file: "src/objects/account/credentials.ts",
-    find: "return tables.profile.takeBootstrap() && ",
-    replace: "return ",
+    find: "if (!tables.profile.takeBootstrap()) return false;",
+    replace: "",
     why: "the bootstrap token would make a second admin key",
     tests: LIMITS,
   },

@@ -6,6 +6,7 @@ import { type Mutant, unit } from "./mutant.ts";
 
 const STATES = unit("domain/job-state.test.ts");
 const LEASES = unit("domain/lease.test.ts");
+const ATTEMPTS = unit("domain/attempts.test.ts");
 const ADMISSION = unit("domain/admission.test.ts");
 const BUCKET = unit("domain/rate-limit.test.ts");
 const WAITS = unit("domain/waiting.test.ts");
@@ -86,7 +87,7 @@ export const DOMAIN_MUTANTS: readonly Mutant[] = [
     find: "told.cancel_deadline ?? ctx.now + ctx.times.cancel_grace_ms",
     replace: "told.cancel_deadline",
     why: "a cancelled job of a dead agent would wait for its lease",
-    tests: STATES,
+    tests: ATTEMPTS,
   },
   {
     file: "src/domain/advance.ts",
@@ -121,7 +122,7 @@ export const DOMAIN_MUTANTS: readonly Mutant[] = [
     find: "answer: reported ? publicState(rule.to) : null,",
     replace: "answer: publicState(rule.to),",
     why: "an agent whose lease was taken away would be told that its report was heard",
-    tests: STATES,
+    tests: ATTEMPTS,
   },
   {
     file: "src/domain/retry-policy.ts",
@@ -135,7 +136,7 @@ export const DOMAIN_MUTANTS: readonly Mutant[] = [
     find: 'a.outcome === "lease_expired" && a.started_at !== null',
     replace: 'a.outcome === "lease_expired"',
     why: "an agent lost before ComfyUI began would be a sign of poison",
-    tests: STATES,
+    tests: ATTEMPTS,
   },
   {
     file: "src/domain/wake.ts",

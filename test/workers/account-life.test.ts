@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
-import { METRICS, openAccount, renewal, seenAs } from "./support/account.ts";
+import { poolOf } from "../../src/objects/locate.ts";
+import { sha256Hex } from "../../src/platform/hash.ts";
+import { keyIdSchema } from "../../src/protocol/ids.ts";
+import { bindings, METRICS, openAccount, POOL, renewal, seenAs } from "./support/account.ts";
 import { agentNamed, completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
+import { controlSocket, type TestSocket } from "./support/sockets.ts";
 import { quiet } from "./support/steps.ts";
 
 beforeEach(() => {
@@ -14,6 +18,20 @@ afterEach(async () => {
 });
 
 const status = (value: string) => ({ ok: true, value: { status: value } });
+/** An admitted agent of the pool with its control socket open. */
+async function online(agent: string): Promise<TestSocket> {
+  const secret_sha256 = sha256Hex(agent);
+  await poolOf(bindings, POOL).createAgent({
+    agent,
+    name: agent,
+    keyid: keyIdSchema.parse(agent.replace("-", "00")),
+    secret_sha256,
+  });
+  const socket = await controlSocket({ agent, name: agent });
+  socket.say({ type: "hello", agent, instance: "one", version: "1", slots: [], capability_hash: "h" });
+  return socket;
+}
+
 const lost = { ok: false, refusal: { refusal: "lease_lost" } };
 
 describe("a claim", () => {
@@ -75,6 +93,20 @@ describe("a claim", () => {
     expect((await account.claim(job, { attempt: 2, ...agentNamed("agent-b") })).ok).toBe(true);
   });
 
+  it("by the agent that lost the job is refused while another agent lives, and granted when none does", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    await account.lease(job);
+    const others = await Promise.all(["agent-a", "agent-b"].map(online));
+    await vi.waitFor(async () => expect((await poolOf(bindings, POOL).status()).agents.online).toBe(2));
+    await pass(account, 20_000);
+    expect(await account.claim(job, { attempt: 2 })).toEqual({ ok: false, refusal: "not_for_you" });
+    for (const { socket } of others) socket.close(1000);
+    await vi.waitFor(async () => expect((await poolOf(bindings, POOL).status()).agents.online).toBe(0));
+    vi.setSystemTime(Date.now() + 6_000);
+    expect((await account.claim(job, { attempt: 2 })).ok).toBe(true);
+  });
+
   it("ahead leaves the job queued, outside the run deadline, until it says that it executes", async () => {
     const account = await openAccount();
     const job = await account.submitOne();
@@ -106,6 +138,18 @@ describe("a lease", () => {
     await account.stub().agentLost(old);
     expect(await account.get(job)).toEqual(before);
     expect(await completeWell(account, present)).toEqual(status("succeeded"));
+  });
+
+  it("of another account is lost, though everything else in it is right (I49)", async () => {
+    const [account, other] = [await openAccount(), await openAccount()];
+    const job = await account.submitOne();
+    const lease = { ...(await account.lease(job)), account: other.account };
+    const before = await account.get(job);
+    expect(await account.stub().renew(lease, renewal())).toMatchObject({ answer: "lost" });
+    expect(await account.stub().grantUploads(lease)).toEqual(lost);
+    expect(await account.stub().fail(lease, failure(false))).toEqual(lost);
+    await account.stub().agentLost(lease);
+    expect(await account.get(job)).toEqual(before);
   });
 
   it("first lasts 20 s, and 60 s from each renewal", async () => {

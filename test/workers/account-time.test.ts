@@ -4,8 +4,9 @@
 import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
+import type { JobId } from "../../src/protocol/ids.ts";
 import { openDatabase } from "../../src/storage/account/database.ts";
-import { bindings, newJob, objectOf, openAccount, renewal, withRole } from "./support/account.ts";
+import { bindings, newJob, objectOf, openAccount, renewal, type TestAccount, withRole } from "./support/account.ts";
 import { completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
 import { quiet } from "./support/steps.ts";
 
@@ -121,7 +122,117 @@ describe("time", () => {
   });
 });
 
+describe("of two deadlines that passed unnoticed", () => {
+  it("the one that came first decides: a lease that ended before the run deadline is a rescue (F58)", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne({ run_timeout_ms: 30_000 });
+    await account.lease(job);
+    await pass(account, 40_000);
+    expect(await account.get(job)).toMatchObject({ status: "queued", attempt: 1, error: null });
+  });
+});
+
+describe("an end", () => {
+  it("stays untold while only an earlier state was taken, however late (I41)", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    const started = Promise.withResolvers<void>();
+    let publishes = 0;
+    watchSteps(async (name, phase) => {
+      if (name !== "hints.publish" || phase !== "before") return;
+      publishes++;
+      if (publishes === 1) await started.promise;
+      else throw new Error("nobody home");
+    });
+    await completeWell(account, await account.lease(job));
+    started.resolve();
+    await quiet();
+    expect(publishes).toBe(2);
+    const left = await runInDurableObject(objectOf(account.account), (_, s) =>
+      s.storage.sql.exec("SELECT status FROM live").toArray(),
+    );
+    expect(left).toEqual([{ status: "succeeded" }]);
+  });
+});
+
+describe("a place that becomes free", () => {
+  const ways: [string, (account: TestAccount, first: JobId) => Promise<unknown>][] = [
+    ["a cancel", (account, first) => account.stub().cancelJob(account.auth, first)],
+    ["an end", async (account, first) => completeWell(account, await account.lease(first))],
+    ["a rescue", async (account, first) => account.lease(first).then(() => pass(account, 20_000))],
+    ["a dead doorbell", (account, first) => diedFiveTimes(account, first)],
+  ];
+  it.each(ways)("by %s goes to the next held job in that moment, not with a later sweep", async (_, free) => {
+    const account = await openAccount();
+    await withRole(account.account, "internal", { max_running: 1 }, async () => {
+      const first = await account.submitOne({ run_timeout_ms: 30_000 });
+      const next = await account.submitOne({ priority: 1 });
+      expect(await account.claim(next)).toEqual({ ok: false, refusal: "not_yet" });
+      await free(account, first);
+      expect((await account.claim(next)).ok).toBe(true);
+    });
+  });
+
+  it("takes the offer of a cancelled job back from the pool", async () => {
+    const account = await openAccount();
+    const withdrawn: string[] = [];
+    watchSteps((name) => void withdrawn.push(name));
+    const job = await account.submitOne();
+    await account.stub().cancelJob(account.auth, job);
+    await quiet();
+    expect(withdrawn).toContain("hints.withdraw");
+  });
+});
+
+async function diedFiveTimes(account: TestAccount, job: JobId): Promise<void> {
+  for (let i = 0; i < 5; i++) await account.stub().doorbellDied(job, 1);
+}
+
+describe("an effect owed to the bucket", () => {
+  it("that fails is repeated with a growing pause until it happened, and never forgotten (I32)", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    const lease = await account.lease(job);
+    const [file] = await filesOf(account, lease);
+    await bindings.ARTIFACTS.put(file?.key ?? "", "bytes");
+    await account.stub().fail(lease, failure(false));
+    let failures = 0;
+    watchSteps((name, phase) => {
+      if (name !== "drain.delete-objects" || phase !== "before" || failures++ > 1) return;
+      throw new Error("the bucket is down");
+    });
+    await pass(account, 3_600_000);
+    expect(await bindings.ARTIFACTS.head(file?.key ?? "")).not.toBeNull();
+    await pass(account, 60_000);
+    expect(failures).toBe(2);
+    await pass(account, 60_000);
+    expect(failures).toBe(2);
+    await pass(account, 60_000);
+    expect(await bindings.ARTIFACTS.head(file?.key ?? "")).toBeNull();
+    expect(await owed(account)).toEqual([]);
+  });
+});
+
+const owed = (account: TestAccount) =>
+  runInDurableObject(objectOf(account.account), (_, s) => s.storage.sql.exec("SELECT * FROM outbox").toArray());
+
 describe("the alarm", () => {
+  it("that throws is set again, and goes on once the cause is gone (F59)", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne({ queue_timeout_ms: 10_000 });
+    const rename = (from: string, to: string) =>
+      runInDurableObject(objectOf(account.account), (_, { storage }) => {
+        storage.sql.exec(`ALTER TABLE ${from} RENAME TO ${to}`);
+      });
+    await rename("outbox", "away");
+    await pass(account, 10_000);
+    const armed = await runInDurableObject(objectOf(account.account), (_, state) => state.storage.getAlarm());
+    expect(armed).toBe(NOON + 40_000);
+    await rename("away", "outbox");
+    await pass(account, 30_000);
+    expect(await account.get(job)).toMatchObject({ status: "expired" });
+  });
+
   it("that is missing is set again by any request (I9)", async () => {
     const account = await openAccount();
     await account.submitOne();

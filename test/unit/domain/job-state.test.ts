@@ -109,18 +109,22 @@ describe("the state table", () => {
 
 /** A sequence of events that starts at a fresh job; events that do not fit do nothing. */
 const walk = fc.array(
-  fc.record({ event: fc.constantFrom(...EVENT_NAMES), wait: fc.integer({ min: 0, max: 90_000 }) }),
-  {
-    maxLength: 40,
-  },
+  fc.record({
+    event: fc.constantFrom(...EVENT_NAMES),
+    wait: fc.integer({ min: 0, max: 900_000 }),
+    progress: fc.double({ min: 0, max: 1, noNaN: true }),
+  }),
+  { maxLength: 40 },
 );
+type Step = { event: EventName; wait: number; progress: number };
 
-function* steps(sequence: { event: EventName; wait: number }[]): Generator<{ was: LiveJob; now: LiveJob; at: number }> {
+function* steps(sequence: Step[]): Generator<{ was: LiveJob; now: LiveJob; at: number }> {
   let job = jobIn("queued");
   let at = NOW;
-  for (const { event, wait } of sequence) {
+  for (const { event: name, wait, progress } of sequence) {
     at += wait;
-    const result = advance(job, eventOf(event), { ...CTX, now: at });
+    const event = eventOf(name);
+    const result = advance(job, "progress" in event ? { ...event, progress } : event, { ...CTX, now: at });
     if (result.kind === "none") continue;
     yield { was: job, now: result.job, at };
     job = result.job;

@@ -1,0 +1,67 @@
+/**
+ * Owns what is kept of an attempt when it ends, and which times are set while it stops.
+ */
+import { describe, expect, it } from "vitest";
+import { advance } from "../../../src/domain/advance.ts";
+import type { EventName, Status } from "../../../src/domain/job-state.ts";
+import type { LiveJob } from "../../../src/domain/live-job.ts";
+import { agentsThatLost } from "../../../src/domain/retry-policy.ts";
+import { CTX, eventOf, jobIn, NOW } from "./live-jobs.ts";
+
+function moved(job: LiveJob, event: EventName) {
+  const result = advance(job, eventOf(event), CTX);
+  if (result.kind === "none") throw new Error(result.answer);
+  return result;
+}
+
+describe("a cancelled job", () => {
+  it("waits for its agent for 8 s and not longer, however long its lease is", () => {
+    const { job } = moved(jobIn("running"), "cancel");
+    expect(job).toMatchObject({ status: "canceling", cancel_deadline: NOW + 8_000, run_deadline: null });
+  });
+
+  it("waits no longer because its agent renews", () => {
+    const { job } = moved(jobIn("canceling"), "renew");
+    expect(job).toMatchObject({ cancel_deadline: NOW + 8_000, lease: jobIn("canceling").lease });
+  });
+});
+
+describe("the kept outcome of an attempt", () => {
+  const reported: [Status, EventName, string][] = [
+    ["running", "complete", "succeeded"],
+    ["running", "fail", "failed"],
+    ["running", "fail_transient", "queued"],
+    ["running", "release", "queued"],
+    ["canceling", "complete", "canceled"],
+    ["canceling", "stopped", "canceled"],
+  ];
+  it.each(reported)("of one %s that ended by %s is what its agent was told: %s (I23)", (status, event, answer) => {
+    expect(moved(jobIn(status), event).ended?.answer).toBe(answer);
+  });
+
+  const taken: [Status, EventName][] = [
+    ["preparing", "cancel"],
+    ["preparing", "lease_expired"],
+    ["running", "lease_expired"],
+    ["running", "run_deadline"],
+    ["canceling", "lease_expired"],
+    ["canceling", "cancel_deadline"],
+  ];
+  it.each(taken)("of one %s whose lease was ended by %s holds no answer: it is lost (I20)", (status, event) => {
+    expect(moved(jobIn(status), event).ended?.answer).toBeNull();
+  });
+});
+
+describe("an agent counts as having lost a job", () => {
+  it("once ComfyUI had begun there, not before", () => {
+    const began = moved(jobIn("running"), "lease_expired").job;
+    const prepared = moved(jobIn("preparing"), "lease_expired").job;
+    expect(agentsThatLost(began.memo.attempts)).toEqual(["agent-a"]);
+    expect(agentsThatLost(prepared.memo.attempts)).toEqual([]);
+  });
+
+  it("not for handing it back or failing", () => {
+    for (const event of ["release", "fail_transient"] as const)
+      expect(agentsThatLost(moved(jobIn("running"), event).job.memo.attempts)).toEqual([]);
+  });
+});
