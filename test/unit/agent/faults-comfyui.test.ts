@@ -154,7 +154,9 @@ describe("a ComfyUI whose word cannot be taken", () => {
   });
 
   it("F40: mixes in frames of others, unknown and malformed ones and a preview of 50 MB, and the run is untouched", async () => {
-    const on = await stage({ simulator: { stepMs: 10, previewMethod: "latent2rgb" } });
+    // All ends share one thread here, and 150 MB hold it for longer than the scaled leases live.
+    const timing = { first_lease_ms: 20_000, lease_ms: 20_000, grace_ms: 20_000 };
+    const on = await stage({ simulator: { stepMs: 10, previewMethod: "latent2rgb" }, timing });
     on.sim.faults.set({ noise: true, binaryNoise: true, progressText: "half way", previewBytes: 50_000_000 });
     const job = await told(on, textToImage({ steps: 3 }));
     expect([job.status, job.completed?.artifacts.length]).toEqual(["succeeded", 1]);
