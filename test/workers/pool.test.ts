@@ -141,6 +141,56 @@ describe("offers", () => {
     await b.frame(isOffer(offer.ref));
   });
 
+  it("go ahead to a busy agent whose job should end soon, but only while no other agent is idle", async () => {
+    const pool = await openPool();
+    await pool.admit("agent-b");
+    const a = await connect(pool, "agent-a", ["busy"]);
+    const b = await connect(pool, "agent-b");
+    const [running, first, second, third] = Array.from({ length: 4 }, () => offerOf(pool.pool));
+    if (!running || !first || !second || !third) throw new Error("four offers");
+    a.say({ type: "slot", slot: 0, state: "busy", ref: running.ref, ahead: true });
+    await answered(a);
+    await pool.stub().offer([first]);
+    expect(await b.frame(isOffer(first.ref))).toMatchObject({ ahead: false });
+    b.say({ type: "slot", slot: 0, state: "busy", ref: first.ref });
+    await answered(b);
+    await pool.stub().offer([second, third]);
+    expect(await a.frame(isOffer(second.ref))).toMatchObject({ ahead: true });
+    a.say({ type: "slot", slot: 0, state: "busy", ref: running.ref, next: second.ref });
+    await answered(a);
+    expect([...offered(a), ...offered(b)]).toEqual([second.ref, first.ref]);
+    expect(await pool.stub().status()).toMatchObject({ ready: 1 });
+  });
+
+  it("are made again elsewhere for what was claimed ahead: it is asked back once when another agent is idle", async () => {
+    const pool = await openPool();
+    await pool.admit("agent-b");
+    const a = await connect(pool, "agent-a", ["busy"]);
+    const [running, waiting] = [offerOf(pool.pool), offerOf(pool.pool)];
+    a.say({ type: "slot", slot: 0, state: "busy", ref: running.ref, next: waiting.ref });
+    await answered(a);
+    const b = await connect(pool, "agent-b");
+    const asked = await a.frame(({ type }) => type === "give_back");
+    expect(asked).toMatchObject({ ref: waiting.ref });
+    b.say({ type: "slot", slot: 0, state: "idle" });
+    await answered(b);
+    expect(a.frames.filter(({ type }) => type === "give_back")).toHaveLength(1);
+  });
+
+  it("prefer an agent that says it has the job's models in memory", async () => {
+    const pool = await openPool();
+    await pool.admit("agent-b");
+    const a = await connect(pool, "agent-a", ["busy"]);
+    const b = await connect(pool, "agent-b", ["busy"]);
+    a.say({ type: "slot", slot: 0, state: "idle" });
+    b.say({ type: "slot", slot: 0, state: "idle", loaded: ["wanted.safetensors"] });
+    await Promise.all([answered(a), answered(b)]);
+    const offer = offerOf(pool.pool, { models: ["wanted.safetensors"] });
+    await pool.stub().offer([offer]);
+    await b.frame(isOffer(offer.ref));
+    expect(offered(a)).toEqual([]);
+  });
+
   it("are not made for what was withdrawn or is taken", async () => {
     const pool = await openPool();
     const [gone, taken, left] = [offerOf(pool.pool), offerOf(pool.pool), offerOf(pool.pool)];

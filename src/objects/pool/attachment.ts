@@ -14,6 +14,11 @@ const slotSchema = z.object({
   ref: z.string().nullable(),
   /** When it took that ref, ms UTC. */
   since: z.number().int(),
+  /** Claimed ahead, waits behind `ref`; and since when, ms UTC. */
+  next: z.string().nullable().default(null),
+  next_since: z.number().int().default(0),
+  /** It would claim one job ahead of the end of its present one. */
+  ahead: z.boolean().default(false),
 });
 export type Slot = z.infer<typeof slotSchema>;
 

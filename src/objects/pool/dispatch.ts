@@ -1,6 +1,8 @@
 /**
- * Owns how ready jobs reach idle agents: offers at once, the next agent after 1 s of silence.
- * Invariant: everything here is a hint kept in memory; while the list is not empty a timer keeps the object awake, no longer.
+ * Owns how ready jobs reach agents: offers at once to who is idle, ahead to who soon will be, the next agent after 1 s of
+ * silence.
+ * Invariant: everything here is a hint kept in memory; while the list is not empty, or a job waits behind a run that an idle
+ * agent could have, a timer keeps the object awake, no longer.
  */
 import type { Charge } from "../../domain/fair-turns.ts";
 import { ReadyList } from "../../domain/ready-list.ts";
@@ -11,6 +13,8 @@ import type { Gone, Presence, SlotChange } from "./presence.ts";
 
 /** The longest the object sleeps between two looks at a list that is not empty. */
 const LONGEST_WAIT_MS = 10_000;
+/** A job claimed ahead that has waited so long behind a run is worth handing over. */
+const ASK_BACK_MS = 1_000;
 /** Refs remembered as sent, or as taken: enough for the 10 minutes a doorbell may lag behind. */
 const MAX_REMEMBERED = 5_000;
 
@@ -22,6 +26,8 @@ export class Dispatch {
   readonly #sent = new Map<string, { agent: string; weight: number }>();
   /** Ref -> what its account was charged while it runs, null when it is over. */
   readonly #taken = new Map<string, Charge | null>();
+  /** Refs that an agent was asked to give back. */
+  readonly #askedBack = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(presence: Presence, loadedBy: (hash: string) => ReadonlySet<string>) {
@@ -51,7 +57,8 @@ export class Dispatch {
 
   declined(ref: string, agent: string): void {
     count("comfy_edge_offers_total", { outcome: "declined" });
-    const busy = !this.#presence.candidates(this.#loadedBy).some(({ id }) => id === agent);
+    const able = [...this.#presence.candidates(this.#loadedBy), ...this.#presence.aheadCandidates(this.#loadedBy)];
+    const busy = !able.some(({ id }) => id === agent);
     if (busy) this.#list.missed(ref, agent);
     else this.#list.refused(ref, agent, Date.now());
     this.run();
@@ -59,15 +66,18 @@ export class Dispatch {
 
   /** A slot took up a job, is done with one, or became idle. */
   changed({ took, done }: SlotChange, agent: string): void {
-    if (done !== null) this.#finish(done.ref, done.seconds);
-    if (took !== null) this.#take(took, agent);
+    for (const { ref, seconds } of done) this.#finish(ref, seconds);
+    for (const ref of took) this.#take(ref, agent);
     this.run();
   }
 
   /** What it ran is over as far as the pool can see; whether it is, its lease decides. */
   gone({ id, slots }: Gone): void {
     const now = Date.now();
-    for (const { ref, since } of slots) if (ref !== null) this.#finish(ref, Math.max(0, now - since) / 1000);
+    for (const { ref, since, next } of slots) {
+      if (ref !== null) this.#finish(ref, Math.max(0, now - since) / 1000);
+      if (next !== null) this.#finish(next, 0);
+    }
     this.#list.gone(id);
     this.run();
   }
@@ -78,19 +88,46 @@ export class Dispatch {
     const lay = this.#list.sweep(now).length;
     if (lay > 0) count("comfy_edge_offers_total", { outcome: "unanswered" }, lay);
     for (let given = this.#give(now); given !== null; given = this.#give(now)) {
-      const { ref, agent } = given;
-      if (this.#presence.send(agent, { type: "offer", ref, ahead: false })) {
+      const { ref, agent, ahead } = given;
+      if (this.#presence.send(agent, { type: "offer", ref, ahead })) {
         count("comfy_edge_offers_total", { outcome: "sent" });
       } else this.#list.refused(ref, agent, now);
     }
+    this.#askBack(now);
     this.#arm();
   }
 
+  /** To an idle agent; when none of them may take it, ahead to one whose present job should end soon. */
   #give(now: number) {
     if (this.#list.size === 0) return null;
-    const given = this.#list.give(this.#presence.candidates(this.#loadedBy), now);
-    if (given !== null) remember(this.#sent, given.ref, { agent: given.agent, weight: given.weight });
-    return given;
+    const idle = this.#list.give(this.#presence.candidates(this.#loadedBy), now);
+    const given = idle ?? this.#list.give(this.#presence.aheadCandidates(this.#loadedBy), now);
+    if (given === null) return null;
+    remember(this.#sent, given.ref, { agent: given.agent, weight: given.weight });
+    return { ...given, ahead: idle === null };
+  }
+
+  /** A job that waits behind a run while another agent is idle goes to that one. Each is asked back once. */
+  #askBack(now: number): void {
+    const waiting = this.#presence.claimedAhead();
+    for (const ref of this.#askedBack) if (!waiting.some((one) => one.ref === ref)) this.#askedBack.delete(ref);
+    if (this.#list.size > 0) return;
+    const idle = this.#presence.candidates(this.#loadedBy);
+    const due = waiting.filter(({ ref, since }) => !this.#askedBack.has(ref) && since + ASK_BACK_MS <= now);
+    for (const { ref, agent } of due) {
+      if (!idle.some(({ id }) => id !== agent)) return;
+      this.#askedBack.add(ref);
+      this.#presence.send(agent, { type: "give_back", ref });
+    }
+  }
+
+  /** When a job claimed ahead is next to be asked back, if there were somebody to take it. */
+  #nextAskBack(): number | null {
+    const idle = this.#presence.candidates(this.#loadedBy);
+    const waiting = this.#presence
+      .claimedAhead()
+      .filter(({ ref, agent }) => !this.#askedBack.has(ref) && idle.some(({ id }) => id !== agent));
+    return waiting.length === 0 ? null : Math.min(...waiting.map(({ since }) => since + ASK_BACK_MS));
   }
 
   #take(ref: string, agent: string): void {
@@ -113,8 +150,9 @@ export class Dispatch {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     const now = Date.now();
-    const next = this.#list.nextLook(now);
-    if (next === null) return;
+    const looks = [this.#list.nextLook(now), this.#nextAskBack()].filter((at) => at !== null);
+    if (looks.length === 0) return;
+    const next = Math.min(...looks);
     const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, next - now));
     this.#timer = setTimeout(() => this.run(), wait);
   }

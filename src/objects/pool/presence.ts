@@ -14,11 +14,13 @@ type SlotReport = Extract<ControlUp, { type: "slot" }>;
 export type Present = { readonly socket: WebSocket; readonly kept: ControlAttachment };
 /** An agent process that has no socket left, and what its slots did last. */
 export type Gone = { readonly id: string; readonly slots: readonly Slot[] };
-/** What a slot's report changed: the ref it took up, and the one it is done with. */
-export type SlotChange = { took: string | null; done: { ref: string; seconds: number } | null };
+/** What a slot's report changed: refs it took up, and refs it is done with after so many seconds of work. */
+export type SlotChange = { took: string[]; done: { ref: string; seconds: number }[] };
 
 export class Presence {
   readonly #open = new Map<WebSocket, Present>();
+  /** Agent process and slot -> model files it says it has in memory. Lost with the object's memory: a preference, no more. */
+  readonly #loaded = new Map<string, readonly string[]>();
 
   /** After a start with empty memory. */
   recall(sockets: readonly WebSocket[]): void {
@@ -51,11 +53,9 @@ export class Presence {
     const changes: SlotChange[] = [];
     const slots = hello.slots.map(({ slot, state }) => {
       const known = before.find((s) => s.slot === slot);
-      const next = nextSlot(
-        known,
-        { type: "slot", slot, state, ref: isBusy(state) ? (known?.ref ?? undefined) : undefined },
-        now,
-      );
+      // A hello names no refs: what a busy slot had, it still has until it says otherwise.
+      const kept = isBusy(state) && known ? { ref: known.ref ?? undefined, next: known.next ?? undefined } : {};
+      const next = nextSlot(known, { type: "slot", slot, state, ...kept }, now);
       changes.push(changeOf(known, next, now));
       return next;
     });
@@ -68,6 +68,8 @@ export class Presence {
     const known = present.kept.slots.find((s) => s.slot === report.slot);
     const next = nextSlot(known, report, now);
     const slots = [...present.kept.slots.filter((s) => s !== known), next].sort((a, b) => a.slot - b.slot);
+    const id = idOf(present.kept);
+    if (id !== null) this.#loaded.set(`${id}/${report.slot}`, report.loaded ?? []);
     this.#keep({ socket: present.socket, kept: { ...present.kept, slots } });
     return changeOf(known, next, now);
   }
@@ -78,7 +80,9 @@ export class Presence {
     if (!present) return null;
     this.#open.delete(socket);
     const id = idOf(present.kept);
-    return id === null || this.#find(id) ? null : { id, slots: present.kept.slots };
+    if (id === null || this.#find(id)) return null;
+    for (const { slot } of present.kept.slots) this.#loaded.delete(`${id}/${slot}`);
+    return { id, slots: present.kept.slots };
   }
 
   /** Closes every socket of an agent. */
@@ -94,15 +98,40 @@ export class Presence {
 
   /** Those with at least one idle slot. */
   candidates(loadedBy: (hash: string) => ReadonlySet<string>): Candidate[] {
+    return this.#having(({ state }) => state === "idle", loadedBy);
+  }
+
+  /** Those with a slot that would claim one job ahead of the end of its present one. */
+  aheadCandidates(loadedBy: (hash: string) => ReadonlySet<string>): Candidate[] {
+    return this.#having(({ state, ahead, next }) => state === "busy" && ahead && next === null, loadedBy);
+  }
+
+  #having(fits: (slot: Slot) => boolean, loadedBy: (hash: string) => ReadonlySet<string>): Candidate[] {
     return this.#known().flatMap(({ id, kept }) => {
-      const free = kept.slots.filter(({ state }) => state === "idle").length;
-      return free === 0 ? [] : [{ id, free, loaded: loadedBy(kept.capability_hash) }];
+      const free = kept.slots.filter(fits).length;
+      if (free === 0) return [];
+      const told = kept.slots.flatMap(({ slot }) => this.#loaded.get(`${id}/${slot}`) ?? []);
+      return [{ id, free, loaded: new Set([...loadedBy(kept.capability_hash), ...told]) }];
     });
+  }
+
+  /** Jobs that wait behind a run, and where. */
+  claimedAhead(): { ref: string; agent: string; since: number }[] {
+    return this.#known().flatMap(({ id, kept }) =>
+      kept.slots.flatMap(({ next, next_since }) =>
+        next === null ? [] : [{ ref: next, agent: id, since: next_since }],
+      ),
+    );
+  }
+
+  /** What each agent process says it has, by its hash; the empty text where it did not say. */
+  capabilities(): string[] {
+    return this.#known().map(({ kept }) => kept.capability_hash);
   }
 
   /** True when a slot of any agent runs or prepares this. */
   runs(ref: string): boolean {
-    return this.#known().some(({ kept }) => kept.slots.some((slot) => slot.ref === ref));
+    return this.#known().some(({ kept }) => kept.slots.some((slot) => slot.ref === ref || slot.next === ref));
   }
 
   isOnline(agent: string): boolean {
@@ -152,14 +181,28 @@ function isBusy(state: Slot["state"]): boolean {
   return state === "busy" || state === "preparing";
 }
 
-function nextSlot(known: Slot | undefined, { slot, state, ref }: SlotReport, now: number): Slot {
-  const kept = isBusy(state) ? (ref ?? known?.ref ?? null) : null;
-  return { slot, state, ref: kept, since: known && known.ref === kept ? known.since : now };
+function nextSlot(known: Slot | undefined, report: SlotReport, now: number): Slot {
+  const { slot, state, ahead = false } = report;
+  const busy = isBusy(state);
+  const ref = busy ? (report.ref ?? known?.ref ?? null) : null;
+  const next = (busy && report.next) || null;
+  return {
+    slot,
+    state,
+    ref,
+    since: known && known.ref === ref ? known.since : now,
+    next,
+    next_since: known && known.next === next ? known.next_since : now,
+    ahead,
+  };
 }
 
 function changeOf(known: Slot | undefined, next: Slot, now: number): SlotChange {
-  const before = known?.ref ?? null;
-  if (before === next.ref) return { took: null, done: null };
-  const done = known && before !== null ? { ref: before, seconds: Math.max(0, now - known.since) / 1000 } : null;
-  return { took: next.ref, done };
+  const before = new Set([known?.ref, known?.next].filter((ref) => typeof ref === "string"));
+  const after = new Set([next.ref, next.next].filter((ref) => typeof ref === "string"));
+  const secondsOf = (ref: string) => (known?.ref === ref ? Math.max(0, now - known.since) / 1000 : 0);
+  return {
+    took: [...after].filter((ref) => !before.has(ref)),
+    done: [...before].filter((ref) => !after.has(ref)).map((ref) => ({ ref, seconds: secondsOf(ref) })),
+  };
 }
