@@ -38,19 +38,19 @@ export type Admitted = { readonly tat: number };
 
 /** Why a request asks for more than its role may ever have at once; null when it does not. */
 export function refusedShape(asked: Asked, rules: AdmissionRules): Refusal | null {
-  if (asked.jobs < 1) return refusalOf("VALIDATION_ERROR", "no job was given", { field: "jobs" });
+  if (asked.jobs < 1) return refusalOf("VALIDATION_ERROR", "No job was given.", { field: "jobs" });
   if (asked.jobs > rules.role.batch)
-    return refusalOf("VALIDATION_ERROR", `this account may submit ${rules.role.batch} jobs at once`, {
+    return refusalOf("VALIDATION_ERROR", `This account may submit ${rules.role.batch} jobs at once.`, {
       field: "jobs",
       limit: rules.role.batch,
     });
   if ((asked.images ?? 1) > rules.role.batch)
-    return refusalOf("VALIDATION_ERROR", `this account may ask for ${rules.role.batch} images a job`, {
+    return refusalOf("VALIDATION_ERROR", `This account may ask for ${rules.role.batch} images a job.`, {
       field: "batch_size",
       limit: rules.role.batch,
     });
   if (rules.role_name !== PRIORITY_ROLE && asked.priorities.some((p) => p > 0))
-    return refusalOf("VALIDATION_ERROR", "this account may not raise the priority", { field: "priority", limit: 0 });
+    return refusalOf("VALIDATION_ERROR", "This account may not raise the priority.", { field: "priority", limit: 0 });
   return null;
 }
 
@@ -61,7 +61,7 @@ export function admit(asked: Asked, standing: Standing, rules: AdmissionRules, n
   const drawn = bucket ? draw(bucket, standing.tat, now, asked.jobs) : null;
   if (bucket && drawn && !drawn.ok)
     return refuse({
-      ...refusalOf("RATE_LIMIT_EXCEEDED", "too many jobs were submitted in the last minute", {
+      ...refusalOf("RATE_LIMIT_EXCEEDED", "Too many jobs were submitted in the last minute.", {
         limit: bucket.per_minute,
       }),
       retry_after_ms: drawn.retry_after_ms,
@@ -69,19 +69,21 @@ export function admit(asked: Asked, standing: Standing, rules: AdmissionRules, n
     });
   if (role.daily !== null && standing.today(role.daily) + asked.jobs > role.daily)
     return refuse({
-      ...refusalOf("QUOTA_EXCEEDED", "the daily number of jobs is used up", { limit: role.daily }),
+      ...refusalOf("QUOTA_EXCEEDED", "The daily number of jobs is used up.", { limit: role.daily }),
       retry_after_ms: nextUtcDay(now) - now,
       limit: role.daily,
     });
   if (standing.active() + asked.jobs > role.max_active)
     return refuse({
-      ...refusalOf("CONCURRENCY_LIMIT", "too many of this account's jobs are not finished", { limit: role.max_active }),
+      ...refusalOf("CONCURRENCY_LIMIT", "Too many of this account's jobs are not finished.", {
+        limit: role.max_active,
+      }),
       retry_after_ms: CONCURRENCY_RETRY_MS,
       limit: role.max_active,
     });
   if (standing.backlog !== null && standing.backlog >= rules.max_queued)
     return refuse({
-      ...refusalOf("QUEUE_FULL", "the pool's queue is full", { limit: rules.max_queued }),
+      ...refusalOf("QUEUE_FULL", "The pool's queue is full.", { limit: rules.max_queued }),
       retry_after_ms: QUEUE_FULL_RETRY_MS,
       limit: rules.max_queued,
     });

@@ -33,6 +33,8 @@ export type JobOrder = {
   readonly metadata: { readonly [name: string]: string };
   readonly webhook_url: string | null;
   readonly inputs: readonly JobInput[];
+  /** Model files its graph names; not on record for jobs of before they were. */
+  readonly models?: readonly string[];
   readonly request_id: string;
   readonly traceparent: string | null;
   readonly max_attempts: number;

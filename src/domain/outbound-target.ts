@@ -55,6 +55,11 @@ export function hookRules(own_urls: readonly string[], dev_targets: readonly str
   return { schemes: ["https"], addresses: false, own_hosts: own_urls.map((url) => new URL(url).host), dev_targets };
 }
 
+/** The rules for media: any public https place, never our own. */
+export function mediaRules(own_urls: readonly string[]): TargetRules {
+  return { schemes: ["https"], addresses: true, own_hosts: own_urls.map((url) => new URL(url).host), dev_targets: [] };
+}
+
 /** The URL as it will be called, or why it may not be. */
 export function checkTarget(text: string, rules: TargetRules): Result<string, TargetProblem> {
   // The parser would drop blanks and turn backslashes round: what needs that was not meant well.

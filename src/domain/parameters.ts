@@ -6,6 +6,7 @@ import { type CreateJob, PARAMETER_NAMES } from "../protocol/api/jobs.ts";
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import { comfyuiSampler, type Sampler, type Scheduler } from "../protocol/sampler-names.ts";
+import { isClimbingEmbedding } from "./workflow-policy.ts";
 
 /** Every parameter with its value, as shown in the view and stored with the job. */
 export type Parameters = {
@@ -54,13 +55,16 @@ export function namesSeed(body: CreateJob): boolean {
 }
 
 export function effectiveParameters(body: CreateJob, choices: Choices): Result<Parameters, Refusal> {
-  if (body.prompt === undefined) return refuse(wrong("prompt", "prompt is required."));
+  if (body.prompt === undefined) return refuse(wrong("prompt", "A prompt is required."));
   if (body.batch_size !== undefined && body.num_images !== undefined && body.batch_size !== body.num_images)
-    return refuse(wrong("num_images", "batch_size and num_images are two names of one number and differ."));
+    return refuse(wrong("num_images", "The fields batch_size and num_images are two names of one number and differ."));
   if (body.denoise !== undefined && body.denoise < 1)
     return refuse(
-      wrong("denoise", "denoise below 1 needs an input image, which parameters cannot name: send a workflow."),
+      wrong("denoise", "A denoise below 1 needs an input image, which parameters cannot name: send a workflow."),
     );
+  for (const field of ["prompt", "negative_prompt"] as const)
+    if (isClimbingEmbedding(body[field] ?? ""))
+      return refuse(wrong(field, "An embedding is named by its plain name below ComfyUI's own folder."));
   return ok({
     prompt: body.prompt,
     negative_prompt: body.negative_prompt || null,

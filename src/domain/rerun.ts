@@ -22,7 +22,7 @@ export type Ran = {
 export function reseeded(ran: Ran, seed: string | null): Result<Ran, Refusal> {
   if (seed === null) return ok(ran);
   if (ran.source === "parameters" && ran.params_text !== null) {
-    if (BigInt(seed) > BigInt(MAX_SEED)) return refuse(wrong(`seed must be at most ${MAX_SEED} for this job.`));
+    if (BigInt(seed) > BigInt(MAX_SEED)) return refuse(wrong(`The seed must be at most ${MAX_SEED} for this job.`));
     const parameters = { ...parametersOf(ran.params_text), seed: Number(seed) };
     return ok({ ...ran, params_text: JSON.stringify(parameters), workflow_text: graphTextOf(parameters), seed });
   }

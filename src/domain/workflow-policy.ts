@@ -1,29 +1,16 @@
 /**
- * Owns what a graph may name on the machine that runs it: files of the loaders, by plain names below ComfyUI's own folders.
- * Invariant: no name climbs out of its folder, is absolute, or carries ComfyUI's `[output]` annotation, which on a shared
- * machine would read what another account's job wrote.
+ * Owns what a graph may name and run on the machine that takes it: files by plain names below ComfyUI's own folders, no node
+ * that writes models, trains, reads whole folders or looks through a camera.
+ * Invariant: every node counts, whether an output needs it or not.
  *
- * Only inputs known to name files are looked at: a prompt may say anything. Which classes a pool runs is the pool's question.
+ * Which of the other classes a pool has is the pool's question; see catalogue.
  */
-import { type Refusal, refusalOf } from "../protocol/errors.ts";
+import { type Refusal, type RefusalDetails, refusalOf } from "../protocol/errors.ts";
+import { isPlainFileName, MAX_FILE_NAME } from "../protocol/file-names.ts";
 import type { Json } from "../protocol/json.ts";
+import { type GraphNode, graphNodes } from "./graph-values.ts";
+import { modelKind } from "./named-models.ts";
 
-/** Inputs of any class that name a model file. */
-const MODEL_INPUTS = new Set([
-  "ckpt_name",
-  "clip_name",
-  "clip_name1",
-  "clip_name2",
-  "clip_name3",
-  "config_name",
-  "control_net_name",
-  "gligen_name",
-  "hypernetwork_name",
-  "lora_name",
-  "style_model_name",
-  "unet_name",
-  "vae_name",
-]);
 /** Class -> the input that names a file of the input folder. */
 const FILE_INPUTS = new Map([
   ["LoadImage", "image"],
@@ -34,37 +21,64 @@ const FILE_INPUTS = new Map([
   ["LoadLatent", "latent"],
   ["Load3D", "model_file"],
   ["Load3DAnimation", "model_file"],
-  ["UpscaleModelLoader", "model_name"],
 ]);
 
-const ANNOTATION = /\[(?:input|output|temp)\]\s*$/i;
-const ABSOLUTE = /^(?:[/\\~]|[A-Za-z]:|[A-Za-z][A-Za-z0-9+.-]*:\/\/)/;
-/** A name may have folders, with either separator: ComfyUI on Windows lists its models with backslashes. */
-const CLIMBS = /(?:^|[/\\])\.\.(?:[/\\]|$)/;
-const MAX_NAME = 255;
+/** ComfyUI's own classes that change the machine for everybody after, or show more of it than the job's own files. */
+export const DENIED_NODES: ReadonlySet<string> = new Set(
+  [
+    "CheckpointSave CLIPSave VAESave ModelSave SaveLoRA SaveLoRANode LoraSave ImageOnlyCheckpointSave",
+    "TrainLoraNode LoraModelLoader LossGraphNode SaveTrainingDataset LoadTrainingDataset",
+    "LoadImageSetNode LoadImageSetFromFolderNode LoadImageTextSetFromFolderNode LoadImageDataSetFromFolder LoadImageTextDataSetFromFolder",
+    "SaveImageDataSetToFolder SaveImageTextDataSetToFolder WebcamCapture",
+  ]
+    .join(" ")
+    .split(" "),
+);
 
-/** Takes a graph that `checkGraph` accepted. INVALID_WORKFLOW names node and input of the first file name that may not be. */
-export function refusedFileName(graph: Json): Refusal | null {
-  for (const [id, node] of entriesOf(graph)) {
-    const members = new Map(entriesOf(node));
-    const fileInput = FILE_INPUTS.get(String(members.get("class_type")));
-    for (const [name, value] of entriesOf(members.get("inputs")))
-      if (typeof value === "string" && (name === fileInput || MODEL_INPUTS.has(name)) && !isPlainName(value))
-        return refusalOf("INVALID_WORKFLOW", "A file is named by its plain name below ComfyUI's own folder.", {
-          field: "workflow",
-          reason: "bad_file_name",
-          node: id,
-          input: name,
-        });
+/** An embedding is a file too: its name must not lead out of the folder. */
+const CLIMBING_EMBEDDING = /embedding:[^\s,()]*(?:\.\.[/\\]|[/\\]\.\.)|embedding:\s*[/\\~]/i;
+/** A quantifier on a group that ends in one: ComfyUI's regex nodes know no time limit. */
+const COSTLY_PATTERN = /[+*}]\)(?:[+*]|\{\d)/;
+const REGEX_CLASS = /^Regex/;
+
+/** Takes a graph that `checkGraph` accepted. `allowed`: classes that the operator lets through all the same. */
+export function refusedByPolicy(graph: Json, allowed: readonly string[] = []): Refusal | null {
+  for (const node of graphNodes(graph)) {
+    if (DENIED_NODES.has(node.class_type) && !allowed.includes(node.class_type))
+      return refusalOf("NODE_NOT_ALLOWED", `Nodes of the class ${node.class_type} may not be used here.`, {
+        field: "workflow",
+        node: node.id,
+        class_type: node.class_type,
+      });
+    const refusal = refusedInput(node);
+    if (refusal !== null) return refusal;
   }
   return null;
 }
 
-function isPlainName(name: string): boolean {
-  if (name.length === 0 || name.length > MAX_NAME || ANNOTATION.test(name)) return false;
-  return !ABSOLUTE.test(name) && !CLIMBS.test(name) && !/\p{Cc}/u.test(name);
+function refusedInput(node: GraphNode): Refusal | null {
+  const fileInput = FILE_INPUTS.get(node.class_type);
+  for (const [input, value] of node.inputs) {
+    if (typeof value !== "string") continue;
+    const where = { node: node.id, input };
+    const isFile = input === fileInput || modelKind(node.class_type, input) !== null;
+    if (isFile && !isPlainFileName(value))
+      return invalid("bad_file_name", "A file is named by its plain name below ComfyUI's own folder.", where);
+    if (input === "filename_prefix" && value.length > MAX_FILE_NAME)
+      return invalid("prefix_too_long", `A filename_prefix has at most ${MAX_FILE_NAME} characters.`, where);
+    if (isClimbingEmbedding(value))
+      return invalid("bad_file_name", "An embedding is named by its plain name below ComfyUI's own folder.", where);
+    if (REGEX_CLASS.test(node.class_type) && COSTLY_PATTERN.test(value))
+      return invalid("costly_pattern", "A pattern must not repeat a group that ends in a repetition.", where);
+  }
+  return null;
 }
 
-function entriesOf(value: Json | undefined): [string, Json][] {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
+/** True when a prompt names an embedding outside of the folder of embeddings. */
+export function isClimbingEmbedding(text: string): boolean {
+  return CLIMBING_EMBEDDING.test(text);
+}
+
+function invalid(reason: string, message: string, details: RefusalDetails): Refusal {
+  return refusalOf("INVALID_WORKFLOW", message, { field: "workflow", reason, ...details });
 }

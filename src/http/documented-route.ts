@@ -9,6 +9,7 @@ import { errorSchema } from "../protocol/api/views.ts";
 import { ERROR_STATUS, type ErrorCode } from "../protocol/errors.ts";
 import type { AppEnv } from "./context.ts";
 import { POLICIES, type RoutePolicy } from "./middleware/policies.ts";
+import { ensureRateHeaders } from "./rate-headers.ts";
 
 export type RouteSet = OpenAPIHono<AppEnv>;
 export type RouteHandler = (c: Context<AppEnv>) => Promise<Response> | Response;
@@ -51,7 +52,10 @@ export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandle
   routes.openAPIRegistry.registerPath(route);
   routes.on(config.method.toUpperCase(), [route.getRoutingPath(), ...(aliases ?? [])], async (c, next) => {
     if (when !== undefined && !when(c)) return next();
-    return (await check(c)) ?? handler(c);
+    const refused = await check(c);
+    if (refused !== null) return refused;
+    const answer = await handler(c);
+    return policy === "client" || policy === "owner" ? ensureRateHeaders(c, answer) : answer;
   });
 }
 

@@ -151,10 +151,10 @@ function fieldAndMessage(issue: z.core.$ZodIssue): { field: string; message: str
   const path = issue.path.map((part) => String(part).slice(0, 64));
   if (issue.code === "unrecognized_keys") {
     const field = [...path, (issue.keys[0] ?? "").slice(0, 64)].join(".");
-    return { field, message: `Unknown field: ${field}` };
+    return { field, message: `Unknown field: ${field}.` };
   }
   const field = path.join(".");
-  return { field, message: field === "" ? "The body must be a JSON object." : `${field}: ${issue.message}` };
+  return { field, message: field === "" ? "The body must be a JSON object." : `Field ${field}: ${issue.message}.` };
 }
 
 function limitOf(issue: z.core.$ZodIssue | undefined): number | null {

@@ -3,16 +3,23 @@
  * Invariant: a body is parsed once; the fingerprint is of what the client sent, before defaults and seeds.
  */
 import type { Context } from "hono";
-import { draftJob, type JobDraft } from "../domain/job-request.ts";
+import type { Listing } from "../domain/catalogue.ts";
+import { draftJob, type JobDraft, type WrittenWorkflow } from "../domain/job-request.ts";
+import { mediaRules } from "../domain/outbound-target.ts";
 import type { NewJob, SubmitCommand } from "../objects/contract.ts";
 import { type PoolConfig, poolConfig, type Settings } from "../platform/env.ts";
 import { digestHex, sha256Hex } from "../platform/hash.ts";
 import { type CreateJob, createJobSchema, idempotencyKeySchema } from "../protocol/api/jobs.ts";
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
-import { canonicalText, type Json, type Parsed } from "../protocol/json.ts";
+import { canonicalText, type Parsed } from "../protocol/json.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
+import { listingsFor } from "./catalogues.ts";
 import type { AppEnv, Caller } from "./context.ts";
 import { type JsonBody, parseBy } from "./request-body.ts";
+import { hookTarget } from "./webhook-target.ts";
+
+/** A catalogue of this age is believed when it says no. */
+const BELIEVED_MS = 1_000;
 
 export type SubmitRoute = SubmitCommand["route"];
 
@@ -69,12 +76,36 @@ async function newJobOf(c: Context<AppEnv>, parsed: Parsed): Promise<Result<NewJ
   if (foreign !== null) return refuse(foreign);
   const pool = poolOf(c.get("settings"), body.value.pool ?? null);
   if (!pool.ok) return pool;
-  const draft = draftJob(body.value, workflowOf(parsed), {
-    default_model: pool.value.default_model,
-    seed: randomSeed(),
-  });
+  const webhook = webhookOf(c, body.value);
+  if (!webhook.ok) return webhook;
+  const draft = await draftOf(c, body.value, parsed, pool.value);
   if (!draft.ok) return draft;
-  return ok(newJob(body.value, draft.value, await digestHex(draft.value.workflow_text), caller));
+  return ok({
+    ...newJob(body.value, draft.value, await digestHex(draft.value.workflow_text), caller),
+    webhook_url: webhook.value,
+  });
+}
+
+/** A catalogue that says no is asked for anew before it is believed: an agent may just have been given what it lacked. */
+async function draftOf(
+  c: Context<AppEnv>,
+  body: CreateJob,
+  parsed: Parsed,
+  pool: PoolConfig,
+): Promise<Result<JobDraft, Refusal>> {
+  const { BUDGET, PUBLIC_URL, R2_ENDPOINT } = c.get("settings");
+  const choices = { default_model: pool.default_model, seed: randomSeed() };
+  const against = (listings: readonly Listing[]) =>
+    draftJob(body, workflowOf(parsed), choices, {
+      budget: BUDGET,
+      allowed_nodes: pool.allow_nodes ?? [],
+      listings,
+      media: mediaRules([PUBLIC_URL, R2_ENDPOINT]),
+    });
+  const draft = against(await listingsFor(c, body.pool ?? null));
+  const isUnknown =
+    !draft.ok && (draft.refusal.code === "UNKNOWN_MODEL" || draft.refusal.details.reason === "unknown_class");
+  return isUnknown ? against(await listingsFor(c, body.pool ?? null, BELIEVED_MS)) : draft;
 }
 
 function ofItem(refusal: Refusal, item: string): Refusal {
@@ -85,12 +116,14 @@ function ofItem(refusal: Refusal, item: string): Refusal {
 }
 
 /** The graph of a body as parsed and as written; null where there is none. */
-function workflowOf(parsed: Parsed): { value: Json; text: string } | null {
+function workflowOf(parsed: Parsed): WrittenWorkflow | null {
   const text = parsed.members.get("workflow");
   const { value } = parsed;
   if (text === undefined || typeof value !== "object" || value === null || Array.isArray(value)) return null;
   const graph = value.workflow;
-  return graph === undefined || graph === null ? null : { value: graph, text };
+  return graph === undefined || graph === null
+    ? null
+    : { value: graph, text, inputs: parsed.members.get("inputs") ?? null };
 }
 
 function newJob(body: CreateJob, draft: JobDraft, workflowHash: string, caller: Caller): NewJob {
@@ -110,6 +143,11 @@ function newJob(body: CreateJob, draft: JobDraft, workflowHash: string, caller: 
   };
 }
 
+/** The URL that is told of the job's end, as it will be called. */
+function webhookOf(c: Context<AppEnv>, { webhook_url }: CreateJob): Result<string | null, Refusal> {
+  return webhook_url === null || webhook_url === undefined ? ok(null) : hookTarget(c, webhook_url, "webhook_url");
+}
+
 function milliseconds(seconds: number | null | undefined): number | null {
   return seconds === null || seconds === undefined ? null : seconds * 1000;
 }
@@ -119,7 +157,9 @@ function foreignUser(body: CreateJob, caller: Caller): Refusal | null {
   const named = body.user_id;
   if (named === null || named === undefined) return null;
   const own = caller.kind === "service" ? caller.user_id : caller.account;
-  return named === own ? null : refusalOf("FORBIDDEN", "user_id does not belong to this key.", { field: "user_id" });
+  return named === own
+    ? null
+    : refusalOf("FORBIDDEN", "The user_id does not belong to this key.", { field: "user_id" });
 }
 
 /**

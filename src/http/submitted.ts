@@ -8,17 +8,14 @@ import type { JobRecord } from "../protocol/job.ts";
 import type { Result } from "../protocol/result.ts";
 import type { AppEnv } from "./context.ts";
 import { refusalResponse } from "./errors.ts";
-import { setRateHeaders } from "./rate-headers.ts";
+import { setRateHeaders, withRate } from "./rate-headers.ts";
 
 /** The records, or the response of a refusal. */
 export function submittedJobs(
   c: Context<AppEnv>,
   done: Result<SubmitDone, RefusedWithRate>,
 ): { records: JobRecord[]; replayed: boolean } | Response {
-  if (!done.ok) {
-    if (done.refusal.rate !== undefined) setRateHeaders(c, done.refusal.rate, Date.now());
-    return refusalResponse(c, done.refusal);
-  }
+  if (!done.ok) return refusalResponse(c, withRate(c, done).refusal);
   const { records, replayed, rate } = done.value;
   setRateHeaders(c, rate, Date.now());
   if (replayed) c.header("Idempotent-Replayed", "true");

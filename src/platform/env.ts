@@ -59,8 +59,19 @@ export const poolConfigSchema = z.object({
   queue_id: z.string().min(1),
   policy: z.enum(["open", "allowlist"]),
   default_model: z.string().min(1),
+  /** Node classes refused elsewhere that this pool lets through. */
+  allow_nodes: z.array(z.string().min(1)).optional(),
 });
 export type PoolConfig = z.infer<typeof poolConfigSchema>;
+
+const atMost = (usual: number) => z.number().int().min(1).default(usual);
+/** Limits of `domain/workflow-budget`: pixels of one image, images of a job (batches times frames), pixels of all, steps. */
+const budgetSchema = z.strictObject({
+  pixels: atMost(67_108_864),
+  images: atMost(1_024),
+  total_pixels: atMost(1_073_741_824),
+  steps: atMost(1_000),
+});
 
 /** `KEY_MAC_SECRET`: one or two `<char>:<secret>` pairs, comma separated; the first signs, both verify. */
 const macSecret = z
@@ -100,6 +111,8 @@ const settingsSchema = z
     CANCEL_GRACE_MS: whole(100, 60_000),
     RUN_TIMEOUT_MS: whole(1_000, 86_400_000),
     QUEUE_TIMEOUT_MS: whole(1_000, 604_800_000),
+    /** The largest work a workflow may ask for: overrides of single limits, e.g. `{"steps": 500}`. */
+    BUDGET: z.string().default("{}").pipe(jsonText).pipe(budgetSchema),
     /** The longest a request waits for a job's end (generate, `Prefer: wait`). */
     MAX_WAIT_MS: whole(100, 300_000).default(60_000),
     /** How long a webhook's target may take to answer. */

@@ -134,6 +134,7 @@ async function life(account: Account, crash: Crash, world: World): Promise<void>
   world.manifests.set(done, [files[0]?.key ?? ""]);
   const complete = () => account.stub().complete(first, files, seenAs(files), METRICS);
   expect(await crash.survive(complete)).toEqual({ ok: true, value: { status: "succeeded" } });
+  await crash.survive(() => account.stub().awaitEnd(account.auth, [done, retried], 20));
   const lost = await claim(retried, 1, "agent-a");
   await bindings.ARTIFACTS.put(orphanOf(lost), "bytes");
   await pass(21_000);

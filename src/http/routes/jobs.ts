@@ -15,6 +15,7 @@ import { NOT_FOUND, refusalResponse } from "../errors.ts";
 import { renderReceipt } from "../job-receipt.ts";
 import { jobTag, matchesTag } from "../job-tag.ts";
 import { listQuery } from "../list-query.ts";
+import { withRate } from "../rate-headers.ts";
 import { readJson } from "../request-body.ts";
 import { submitCommand } from "../submit-command.ts";
 import { onlyJob, submittedJobs } from "../submitted.ts";
@@ -53,7 +54,7 @@ async function submittedView(
 addRoute(jobRoutes, docs.list, async (c) => {
   const query = listQuery(c.req.queries());
   if (!query.ok) return refusalResponse(c, query.refusal);
-  const page = await callerAccount(c).listJobs(c.get("caller").auth, query.value);
+  const page = withRate(c, await callerAccount(c).listJobs(c.get("caller").auth, query.value));
   if (!page.ok) return refusalResponse(c, page.refusal);
   const { records, total, next_cursor } = page.value;
   if (next_cursor !== null) c.header("Link", nextLink(c, next_cursor));
@@ -98,14 +99,14 @@ addRoute(jobRoutes, docs.events, async (c) => {
   if (job === null) return refusalResponse(c, NOT_FOUND);
   const after = c.req.query("after") ?? "0";
   if (!/^\d{1,9}$/.test(after))
-    return refusalResponse(c, refusalOf("BAD_REQUEST", "after must be a revision.", { field: "after" }));
-  const events = await callerAccount(c).listEvents(c.get("caller").auth, job, Number(after));
+    return refusalResponse(c, refusalOf("BAD_REQUEST", "The parameter after must be a revision.", { field: "after" }));
+  const events = withRate(c, await callerAccount(c).listEvents(c.get("caller").auth, job, Number(after)));
   if (!events.ok) return refusalResponse(c, events.refusal);
   return c.json({ events: events.value.map((event) => ({ ...event, ts: timeText(event.ts) })) });
 });
 
 addRoute(jobRoutes, docs.usage, async (c) => {
-  const usage = await callerAccount(c).usage(c.get("caller").auth);
+  const usage = withRate(c, await callerAccount(c).usage(c.get("caller").auth));
   if (!usage.ok) return refusalResponse(c, usage.refusal);
   const { today, by_day, ...rest } = usage.value;
   const nowMs = Date.now();
@@ -120,7 +121,7 @@ addRoute(jobRoutes, docs.usage, async (c) => {
 async function findJob(c: Context<AppEnv>): Promise<JobRecord | Response> {
   const job = jobIdOf(c);
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = await callerAccount(c).getJob(c.get("caller").auth, job);
+  const found = withRate(c, await callerAccount(c).getJob(c.get("caller").auth, job));
   return found.ok ? found.value : refusalResponse(c, found.refusal);
 }
 

@@ -9,6 +9,7 @@ import type { AccountId } from "../../protocol/ids.ts";
 import type { AccountDatabase } from "../../storage/account/database.ts";
 import type { Alarms } from "../alarms.ts";
 import type { Hints } from "./hints.ts";
+import type { ReadMeter } from "./read-meter.ts";
 import type { Waiters } from "./waiters.ts";
 
 export type AccountContext = {
@@ -20,6 +21,7 @@ export type AccountContext = {
   readonly alarms: Alarms;
   readonly hints: Hints;
   readonly waiters: Waiters;
+  readonly reads: ReadMeter;
   /** Milliseconds UTC. */
   readonly now: () => number;
   /** In [0, 1). */

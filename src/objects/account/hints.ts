@@ -17,7 +17,8 @@ import { step } from "./step.ts";
 /** Doorbells of one pool gather for so long once one has just been sent. */
 const GATHER_MS = 5;
 
-export type Ringing = { readonly job: LiveJob; readonly weight: number };
+/** `models`: what an agent should have loaded. */
+export type Ringing = { readonly job: LiveJob; readonly weight: number; readonly models: readonly string[] };
 
 export type Hints = {
   /** Doorbell and offer for the attempt that would begin. */
@@ -83,7 +84,7 @@ function refOf(deps: Deps, job: LiveJob): string {
 
 async function ring(deps: Deps, pool: PoolName, ringing: readonly Ringing[]): Promise<void> {
   const { env, settings } = deps;
-  const offers = ringing.map(({ job, weight }) => offerOf(deps, job, weight));
+  const offers = ringing.map((one) => offerOf(deps, one));
   const refs = offers.map((offer) => offer.ref);
   const config = poolConfig(settings, pool);
   await Promise.all([
@@ -92,10 +93,11 @@ async function ring(deps: Deps, pool: PoolName, ringing: readonly Ringing[]): Pr
   ]);
 }
 
-function offerOf(deps: Deps, job: LiveJob, weight: number): Offer {
+function offerOf(deps: Deps, { job, weight, models }: Ringing): Offer {
   const { account } = deps;
   const { priority } = job;
-  return { ref: refOf(deps, job), account, job: job.job, attempt: job.attempt + 1, priority, weight, models: [] };
+  const ref = refOf(deps, job);
+  return { ref, account, job: job.job, attempt: job.attempt + 1, priority, weight, models: [...models] };
 }
 
 /** True when the hint was taken. */

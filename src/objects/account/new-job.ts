@@ -52,7 +52,7 @@ export function insertJob(
   const live = free ? rungJob(waiting, now, ctx.random()) : waiting;
   tables.live.insert(live);
   wantBy(effects, dueOf(live));
-  if (free) effects.ring.push({ job: live, weight: rules.role.max_running });
+  if (free) effects.ring.push({ job: live, weight: rules.role.max_running, models: stored.order.models ?? [] });
   return recordOf({ account: ctx.account, stored, live, waiting: null, url_ttl_s: rules.role.signed_url_s });
 }
 
@@ -113,6 +113,7 @@ function orderOf(
     metadata: asked.metadata,
     webhook_url: asked.webhook_url,
     inputs: asked.inputs,
+    models: asked.models ?? [],
     request_id: command.request_id,
     traceparent: command.traceparent,
     max_attempts: MAX_ATTEMPTS,

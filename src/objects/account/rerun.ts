@@ -59,6 +59,7 @@ function newJobOf(
       webhook_url: order.webhook_url,
       run_timeout_ms: order.run_timeout_ms,
       queue_timeout_ms: order.queue_timeout_ms,
+      models: [...(order.models ?? [])],
       inputs: order.inputs.map((input) => ({ ...input })),
     },
   ]);

@@ -3,15 +3,7 @@
  * Invariant: all jobs of a command are admitted or none; a refusal leaves no trace; a replay takes nothing.
  */
 
-import {
-  type AdmissionRules,
-  type Asked,
-  admit,
-  rateOf,
-  refusedShape,
-  type Standing,
-  utcDay,
-} from "../../domain/admission.ts";
+import { type Asked, admit, rateOf, refusedShape, type Standing, utcDay } from "../../domain/admission.ts";
 import { nextJobId } from "../../domain/job-id.ts";
 import { recordOf } from "../../domain/job-record.ts";
 import { sha256Hex } from "../../platform/hash.ts";
@@ -25,9 +17,10 @@ import { firstIdAt } from "../../storage/account/jobs.ts";
 import type { NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
-import { identify, roleNameOf, roleOf, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
+import { identify, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
 import { insertJob } from "./new-job.ts";
 import { defaultPool, grantedPool, withPoolModel } from "./pools.ts";
+import { admissionRules } from "./submit-rate.ts";
 
 const IDEMPOTENCY_MS = 86_400_000;
 /** A key's last use is written at most this often, with a submit. */
@@ -76,12 +69,7 @@ function submitIn(
   const who = fresh ? ok(fresh) : known;
   if (!who.ok) return who;
   const profile = who.value.profile;
-  const rules: AdmissionRules = {
-    role: roleOf(ctx.settings, profile),
-    role_name: roleNameOf(profile),
-    rate_limited: ctx.settings.RATE_LIMIT_ENABLED,
-    max_queued: ctx.settings.MAX_QUEUED,
-  };
+  const rules = admissionRules(ctx, who.value);
   const newest = tables.jobs.newest();
   const tat = newest?.tat ?? 0;
   const replay = replayOf(ctx, tables, command, now, rules.role.signed_url_s);

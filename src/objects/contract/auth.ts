@@ -16,4 +16,6 @@ export type Auth =
   | { by: "parent"; parent: AccountId; keyid: KeyId; user_id: string; region: string | null }
   | { by: "internal"; keyid: string };
 
+/** The two buckets of an account: submits are stored, reads live in memory. */
+export type RateKind = "submit" | "read";
 export type RateState = { limit: number | null; remaining: number | null; reset_at_ms: number; policy: string };

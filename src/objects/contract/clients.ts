@@ -7,7 +7,7 @@ import type { JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobEvent, JobRecord, JobSource } from "../../protocol/job.ts";
 import type { Result } from "../../protocol/result.ts";
 import type { JobState } from "../../protocol/states.ts";
-import type { Auth, RateState } from "./auth.ts";
+import type { Auth, RateKind, RateState } from "./auth.ts";
 
 export type NewInput = { name: string; bucket_key: string; size_bytes: number; md5: string };
 
@@ -33,6 +33,8 @@ export type NewJob = {
   inputs: NewInput[];
   /** Images asked for by parameters, held against the role's `batch`; absent or 1 for a workflow. */
   batch_size?: number;
+  /** Model files the graph names: an agent that has them loaded is preferred. */
+  models?: string[];
   /** True when the client named no model: the account puts its pool's in place of the one the edge assumed. */
   model_left_out?: boolean;
 };
@@ -58,6 +60,9 @@ export type RerunCommand = Pick<SubmitCommand, "auth" | "idempotency" | "request
 export type SubmitDone = { records: JobRecord[]; replayed: boolean; rate: RateState };
 /** A refusal that still tells the rate headers. */
 export type RefusedWithRate = Refusal & { rate?: RateState };
+
+/** A read's answer tells how the read bucket stands; RATE_LIMIT_EXCEEDED when it is empty. */
+export type Metered<T> = Result<T, RefusedWithRate> & { rate?: RateState };
 
 export type ListQuery = {
   status: JobState[] | null;
@@ -95,11 +100,11 @@ export type Usage = {
 export interface ClientRpc {
   submit(command: SubmitCommand): Promise<Result<SubmitDone, RefusedWithRate>>;
   /** With the progress of a running job as it is now (at most 2 s old). */
-  getJob(auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>>;
+  getJob(auth: Auth, job: JobId): Promise<Metered<JobRecord>>;
   /** The record alone, without a word from any other object: for the progress object, and where only the right counts. */
   admitViewer(auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>>;
-  listJobs(auth: Auth, query: ListQuery): Promise<Result<ListPage, Refusal>>;
-  listEvents(auth: Auth, job: JobId, afterRevision: number): Promise<Result<JobEvent[], Refusal>>;
+  listJobs(auth: Auth, query: ListQuery): Promise<Metered<ListPage>>;
+  listEvents(auth: Auth, job: JobId, afterRevision: number): Promise<Metered<JobEvent[]>>;
   cancelJob(auth: Auth, job: JobId): Promise<Result<CancelDone, Refusal>>;
   /** CONFLICT when the job is not over, or what it ran is no longer kept. */
   rerunJob(command: RerunCommand): Promise<Result<SubmitDone, RefusedWithRate>>;
@@ -112,5 +117,7 @@ export interface ClientRpc {
   awaitEnd(auth: Auth, jobs: JobId[], waitMs: number): Promise<Result<JobRecord[], Refusal>>;
   /** Whether an agent is there for a job of this pool; null: the account's own pool. */
   poolStanding(auth: Auth, pool: PoolName | null): Promise<Result<PoolStanding, Refusal>>;
-  usage(auth: Auth): Promise<Result<Usage, Refusal>>;
+  usage(auth: Auth): Promise<Metered<Usage>>;
+  /** How a bucket stands. `draws`: a read that asks nothing else of the account takes its token here. */
+  rate(auth: Auth, kind: RateKind, draws: boolean): Promise<Result<RateState, RefusedWithRate>>;
 }

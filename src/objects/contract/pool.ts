@@ -28,6 +28,9 @@ export type PoolStatus = {
 export type NewAgent = { agent: string; name: string; keyid: KeyId; secret_sha256: string };
 export type AgentRow = { agent: string; name: string; created_at: number; revoked_at: number | null; online: boolean };
 
+/** `hash`: of the catalogue in the bucket, null for none. `is_fresh`: every agent that is here has told what it has. */
+export type CatalogueState = { hash: string | null; is_fresh: boolean };
+
 export interface PoolRpc {
   verifyToken(proof: KeyProof): Promise<Result<AgentIdentity, Refusal>>;
   createAgent(agent: NewAgent): Promise<AgentRow>;
@@ -37,4 +40,6 @@ export interface PoolRpc {
   offer(offers: Offer[]): Promise<void>;
   withdraw(refs: string[]): Promise<void>;
   status(): Promise<PoolStatus>;
+  /** Publishes the union of what the agents have, unless it lies in the bucket already, and tells where. */
+  catalogue(): Promise<CatalogueState>;
 }

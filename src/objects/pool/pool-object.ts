@@ -17,6 +17,7 @@ import { openPoolDatabase, type PoolDatabase } from "../../storage/pool/database
 import {
   type AgentIdentity,
   type AgentRow,
+  type CatalogueState,
   EDGE_HEADERS,
   type KeyProof,
   type NewAgent,
@@ -27,6 +28,7 @@ import {
 import { anyShard } from "../locate.ts";
 import { answerClose, closeQuietly } from "../sockets.ts";
 import { controlIdentityOf } from "./attachment.ts";
+import { CatalogueOfPool } from "./catalogue.ts";
 import { Dispatch } from "./dispatch.ts";
 import { idOf, Presence, type Present, sendDown } from "./presence.ts";
 
@@ -40,6 +42,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   readonly #database: PoolDatabase;
   readonly #presence = new Presence();
   readonly #dispatch: Dispatch;
+  readonly #catalogue: CatalogueOfPool;
   readonly #loaded = new Map<string, ReadonlySet<string>>();
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -48,6 +51,11 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     this.#pool = poolNameSchema.parse(ctx.id.name);
     this.#database = openPoolDatabase(ctx.storage);
     this.#dispatch = new Dispatch(this.#presence, (hash) => this.#loadedBy(hash));
+    this.#catalogue = new CatalogueOfPool({
+      pool: this.#pool,
+      bucket: env.ARTIFACTS,
+      documentOf: (hash) => this.#database.toRead()?.capabilities.get(hash) ?? null,
+    });
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
     this.#presence.recall(ctx.getWebSockets());
   }
@@ -98,6 +106,10 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
 
   async withdraw(refs: string[]): Promise<void> {
     this.#dispatch.withdraw(refs);
+  }
+
+  async catalogue(): Promise<CatalogueState> {
+    return this.#catalogue.state(this.#presence.capabilities(), Date.now());
   }
 
   async status(): Promise<PoolStatus> {

@@ -3,6 +3,7 @@
  * Invariant: objects are strict (an unknown field is an error that names it); the graph itself is left to workflow-graph.
  */
 import { z } from "zod";
+import { isPlainFileName, MAX_FILE_NAME } from "../file-names.ts";
 import { poolNameSchema, userIdSchema } from "../ids.ts";
 import { SAMPLERS, SCHEDULERS } from "../sampler-names.ts";
 
@@ -16,15 +17,12 @@ export const MAX_METADATA = 16;
 
 /** Two sides of 2048 make 4,194,304 pixels: no further bound is needed. */
 const side = z.number().int().min(64).max(2048).multipleOf(8);
-/** Names a file below the models folder: no way out of it, nothing ComfyUI would read as an annotation. */
+/** Names a file below the models folder. */
 export const modelNameSchema = z
   .string()
   .min(1)
-  .max(255)
-  .regex(
-    /^(?![/\\]|[A-Za-z]:)(?!.*\.\.)(?!.*\[(?:input|output|temp)\]\s*$)[^\\\p{Cc}]+$/u,
-    "must be a plain model file name",
-  );
+  .max(MAX_FILE_NAME)
+  .refine(isPlainFileName, "must be a plain model file name");
 
 /** The fields of the parameters source. */
 export const parameterShape = {

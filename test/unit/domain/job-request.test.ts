@@ -2,22 +2,31 @@
  * Holds `domain/job-request` and `domain/parameters` to their promise: one source, one checked graph, numbers untouched.
  */
 import { describe, expect, it } from "vitest";
-import { draftJob, type JobDraft } from "../../../src/domain/job-request.ts";
+import type { Listing } from "../../../src/domain/catalogue.ts";
+import { draftJob, type GraphRules, type JobDraft } from "../../../src/domain/job-request.ts";
+import { mediaRules } from "../../../src/domain/outbound-target.ts";
 import { type CreateJob, createJobSchema } from "../../../src/protocol/api/jobs.ts";
 import { type Json, parseStrict } from "../../../src/protocol/json.ts";
 import { checkGraph } from "../../../src/protocol/workflow-graph.ts";
 
+const rules: GraphRules = {
+  budget: { pixels: 67_108_864, images: 1_024, total_pixels: 1_073_741_824, steps: 1_000 },
+  allowed_nodes: [],
+  listings: [],
+  media: mediaRules(["https://edge.example.com", "https://bucket.example.com"]),
+};
 const choices = { default_model: "v1-5-pruned-emaonly.ckpt", seed: 4242 };
 const GRAPH = `{ "1": {"class_type": "KSampler", "inputs": {"seed": 18446744073709551615, "cfg": 8.0}},
   "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}} }`;
 
-function draft(text: string) {
+function draft(text: string, over: Partial<GraphRules> = {}) {
   const parsed = parseStrict(text);
   if (!parsed.ok) throw new Error(parsed.refusal.message);
   const body: CreateJob = createJobSchema.parse(parsed.value.value);
   const graph = parsed.value.members.get("workflow");
-  const workflow = graph === undefined ? null : { value: body.workflow as Json, text: graph };
-  return draftJob(body, workflow, choices);
+  const inputs = parsed.value.members.get("inputs") ?? null;
+  const workflow = graph === undefined ? null : { value: body.workflow as Json, text: graph, inputs };
+  return draftJob(body, workflow, choices, { ...rules, ...over });
 }
 
 function drafted(text: string): JobDraft {
@@ -102,9 +111,60 @@ describe("a workflow", () => {
     expect(made.seed).toBe("9007199254740993");
   });
 
+  it("writes a raw input with the digits it came with", () => {
+    const made = drafted(`{"workflow": ${GRAPH}, "inputs": [{"node": "1", "field": "cfg", "value": 7.50}]}`);
+    expect(made.workflow_text).toContain('"cfg":7.50');
+  });
+
   it("is checked after its inputs were set", () => {
     const made = draft(`{"workflow": ${GRAPH}, "inputs": [{"node": "1", "field": "seed", "value": -1}]}`);
     expect(made).toMatchObject({ ok: false, refusal: { code: "INVALID_WORKFLOW", details: { input: "seed" } } });
+  });
+});
+
+describe("the catalogue", () => {
+  const listing = (over: Partial<Listing> = {}): Listing => ({
+    isFresh: true,
+    hasClass: (name) => ["KSampler", "SaveImage", "CheckpointLoaderSimple"].includes(name),
+    hasModel: (_kind, name) => name === "have.safetensors",
+    ...over,
+  });
+  const loading = (name: string) =>
+    `{"workflow": {"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "${name}"}},
+      "2": {"class_type": "SaveImage", "inputs": {}}}}`;
+  const code = (text: string, listings: Listing[]) => {
+    const made = draft(text, { listings });
+    return made.ok ? null : [made.refusal.code, made.refusal.details.reason ?? made.refusal.details.kind];
+  };
+
+  it("B73, B87: refuses a class or a model that no agent has, by the pool's own list", () => {
+    expect(code(loading("have.safetensors"), [listing()])).toBeNull();
+    for (const name of ["other.ckpt", "Have.safetensors", "have.pt"])
+      expect(code(loading(name), [listing()])).toEqual(["UNKNOWN_MODEL", "checkpoints"]);
+    for (const name of ["ksampler", "KSampler ", "Nope"])
+      expect(code(`{"workflow": {"1": {"class_type": "${name}", "inputs": {}}}}`, [listing()])).toEqual([
+        "INVALID_WORKFLOW",
+        "unknown_class",
+      ]);
+  });
+
+  it("accepts everything while it is old, unknown, or only one of several pools lacks it", () => {
+    expect(code(loading("other.ckpt"), [])).toBeNull();
+    expect(code(loading("other.ckpt"), [listing({ isFresh: false })])).toBeNull();
+    expect(code(loading("other.ckpt"), [listing(), listing({ hasModel: () => true })])).toBeNull();
+    expect(code(loading("other.ckpt"), [listing(), listing({ isFresh: false })])).toBeNull();
+  });
+
+  it("names the field of a model among parameters, and leaves the pool's default model to its operator", () => {
+    const all = listing({ hasClass: () => true });
+    const made = draft('{"prompt": "a", "model": "other.ckpt"}', { listings: [all] });
+    expect(made).toMatchObject({ ok: false, refusal: { code: "UNKNOWN_MODEL", details: { field: "model" } } });
+    expect(draft('{"prompt": "a"}', { listings: [all] }).ok).toBe(true);
+  });
+
+  it("says which model files a graph names, whatever node loads them", () => {
+    expect(drafted(loading("a.safetensors")).models).toEqual(["a.safetensors"]);
+    expect(drafted('{"prompt": "a"}').models).toEqual(["v1-5-pruned-emaonly.ckpt"]);
   });
 });
 
@@ -134,10 +194,9 @@ describe("refusals", () => {
     ['{"prompt": "a", "media": [{"name": "a.png", "data": ""}]}', "MEDIA_INVALID", "media"],
     [
       `{"workflow": ${GRAPH}, "inputs": [{"node": "1", "field": "cfg", "value": "", "type": "image_url"}]}`,
-      "MEDIA_INVALID",
-      "inputs.0.type",
+      "URL_NOT_ALLOWED",
+      "inputs.0.value",
     ],
-    ['{"prompt": "a", "webhook_url": "https://example.com/"}', "FEATURE_DISABLED", "webhook_url"],
   ])("%s is %s", (text, code, field) => {
     const made = draft(text);
     expect(made).toMatchObject({ ok: false, refusal: { code } });

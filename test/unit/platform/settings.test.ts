@@ -31,6 +31,10 @@ describe("settings", () => {
 
   it("accepts wrangler.toml with real secrets in production", () => {
     expect(settingsOf({ ...prod })).toMatchObject({ ENVIRONMENT: "prod", MAX_QUEUED: 1000 });
+    const budget = { pixels: 67_108_864, images: 1_024, total_pixels: 1_073_741_824, steps: 1_000 };
+    expect(settingsOf({ ...prod })).toMatchObject({ MAX_WAIT_MS: 60_000, BUDGET: budget });
+    expect(settingsOf({ ...prod, BUDGET: '{"steps": 50}' })).toMatchObject({ BUDGET: { ...budget, steps: 50 } });
+    expect(() => settingsOf({ ...prod, BUDGET: '{"step": 50}' })).toThrow("BUDGET");
   });
 
   it("refuses to start outside dev with auth off or with a development secret", () => {

@@ -1,0 +1,215 @@
+/**
+ * Holds the edge to DESIGN 7: both families of rate headers on every answer to a key, read buckets without rows, and what the
+ * catalogue lets through.
+ */
+import { describe, expect, it, vi } from "vitest";
+import { poolOf } from "../../src/objects/locate.ts";
+import { sha256Hex } from "../../src/platform/hash.ts";
+import type { Capability } from "../../src/protocol/agent-api.ts";
+import { keyIdSchema } from "../../src/protocol/ids.ts";
+import { bindings, POOL } from "./support/account.ts";
+import { call, refused, rowsOf, total } from "./support/again.ts";
+import { as, type Person, person, post, send, submitted, unknownKey } from "./support/client.ts";
+import { controlSocket } from "./support/sockets.ts";
+
+const RATE_HEADERS = [
+  "X-RateLimit-Limit",
+  "X-RateLimit-Remaining",
+  "X-RateLimit-Reset",
+  "RateLimit",
+  "RateLimit-Policy",
+];
+const ratesOf = (answer: Response) => RATE_HEADERS.map((name) => answer.headers.get(name));
+const hasRates = (answer: Response) => ratesOf(answer).every((value) => value !== null);
+
+describe("rate headers", () => {
+  it("are on every answer to a key that holds, refusals included, and on none to one that does not", async () => {
+    const user = await person("user", "pro");
+    const { job_id } = await submitted(user.key, { prompt: "a" });
+    for (const [method, path, body] of [
+      ["POST", "/jobs", '{"prompt": "a"}'],
+      ["POST", "/jobs", "{"],
+      ["POST", "/jobs", '{"prompt": ""}'],
+      ["POST", "/jobs/bulk", '{"jobs": [{"prompt": "a"}]}'],
+      ["POST", "/generate", '{"prompt": "a"}'],
+      ["POST", `/jobs/${job_id}/rerun`, "{}"],
+      ["GET", "/jobs", undefined],
+      ["GET", "/jobs?limit=x", undefined],
+      ["GET", `/jobs/${job_id}`, undefined],
+      ["GET", "/jobs/j_0123456789ab", undefined],
+      ["GET", `/jobs/${job_id}/events?format=json`, undefined],
+      ["GET", "/usage", undefined],
+      ["GET", "/models", undefined],
+      ["DELETE", `/jobs/${job_id}/data`, undefined],
+      ["DELETE", `/jobs/${job_id}`, undefined],
+    ] as const) {
+      const answer = await call(user, method, path, body);
+      expect([method, path, body, answer.status, hasRates(answer)]).toEqual([method, path, body, answer.status, true]);
+    }
+    for (const key of ["junk", unknownKey("user")])
+      expect(ratesOf(await send("/api/v1/jobs", as(key))).every((value) => value === null)).toBe(true);
+  });
+
+  it("count down the bucket of the route: submits for what makes jobs, reads for what reads", async () => {
+    const user = await person("user", "free");
+    const submit = await call(user, "POST", "/jobs", '{"prompt": "a"}');
+    expect(submit.headers.get("RateLimit-Policy")).toBe('"submit";q=5;w=60');
+    expect(submit.headers.get("X-RateLimit-Remaining")).toBe("4");
+    expect(submit.headers.get("RateLimit")).toMatch(/^"submit";r=4;t=\d+$/);
+    const read = await call(user, "GET", "/jobs");
+    expect(read.headers.get("RateLimit-Policy")).toBe('"read";q=30;w=60');
+    expect(read.headers.get("RateLimit")).toMatch(/^"read";r=29;t=\d+$/);
+    expect(read.headers.get("X-RateLimit-Limit")).toBe("30");
+    const unlimited = await call(await person(), "GET", "/jobs");
+    expect(unlimited.headers.get("X-RateLimit-Limit")).toBe("999999");
+  });
+});
+
+describe("reads", () => {
+  const readAll = async (user: Person, times: number) => {
+    const statuses: number[] = [];
+    for (let n = 0; n < times; n++) statuses.push((await call(user, "GET", "/jobs")).status);
+    return statuses;
+  };
+
+  it("are limited by role: the 31st of a free account waits, and writes no row; a submit is another bucket", async () => {
+    const user = await person("user", "free");
+    await submitted(user.key, { prompt: "a" });
+    const before = await rowsOf(user.account);
+    const now = vi.spyOn(Date, "now").mockReturnValue(Date.now());
+    expect(await readAll(user, 30)).toEqual(Array(30).fill(200));
+    const answer = await call(user, "GET", "/jobs");
+    expect(Number(answer.headers.get("Retry-After"))).toBe(2);
+    expect(answer.headers.get("X-RateLimit-Remaining")).toBe("0");
+    expect(await refused(answer)).toEqual([429, "RATE_LIMIT_EXCEEDED"]);
+    expect((await call(user, "GET", "/models")).status).toBe(429);
+    expect(await rowsOf(user.account)).toEqual(before);
+    expect((await call(user, "POST", "/jobs", '{"prompt": "a"}')).status).toBe(202);
+    now.mockReturnValue(now() + 2_000);
+    expect((await call(user, "GET", "/jobs")).status).toBe(200);
+    now.mockRestore();
+  });
+
+  it("have no limit for internal accounts, nor where limits are off", async () => {
+    expect(new Set(await readAll(await person(), 120))).toEqual(new Set([200]));
+  });
+});
+
+describe("the unauthenticated", () => {
+  it("wake no object and write nothing, and are 429 once their address asks too often", async () => {
+    const woken = (["ACCOUNT", "POOL", "PROGRESS"] as const).map((name) => vi.spyOn(bindings[name], "get"));
+    const asked = new Map<string, number>();
+    const EDGE_LIMIT = {
+      limit: async ({ key }: { key: string }) => {
+        asked.set(key, (asked.get(key) ?? 0) + 1);
+        return { success: (asked.get(key) ?? 0) <= 2 };
+      },
+    };
+    const statuses: number[] = [];
+    for (const [method, path] of [
+      ["POST", "/jobs"],
+      ["GET", "/models"],
+      ["POST", "/generate"],
+    ] as const)
+      statuses.push(
+        (await send(`/api/v1${path}`, { method, headers: { "CF-Connecting-IP": "192.0.2.1" } }, { EDGE_LIMIT })).status,
+      );
+    expect(statuses).toEqual([401, 401, 429]);
+    expect([...asked.keys()]).toEqual(["192.0.2.1"]);
+    for (const spy of woken) expect(spy).not.toHaveBeenCalled();
+    vi.restoreAllMocks();
+  });
+});
+
+describe("the catalogue", () => {
+  const capability = (over: Partial<Capability> = {}): Capability => ({
+    os: "linux",
+    comfyui_version: "0.28.0",
+    gpus: [],
+    models: [
+      { kind: "checkpoints", name: "v1-5-pruned-emaonly.ckpt", size_bytes: 4_265_380_512 },
+      { kind: "loras", name: "style.safetensors", size_bytes: null },
+    ],
+    node_classes: [
+      "CheckpointLoaderSimple",
+      "CLIPTextEncode",
+      "EmptyLatentImage",
+      "KSampler",
+      "SaveImage",
+      "VAEDecode",
+    ],
+    custom_nodes: [],
+    disk_free_bytes: 1,
+    loaded_models: [],
+    ...over,
+  });
+  const connect = async (agent: string, told: Capability | null) => {
+    const keyid = keyIdSchema.parse(agent.padStart(8, "0"));
+    await poolOf(bindings, POOL).createAgent({ agent, name: agent, keyid, secret_sha256: sha256Hex(agent) });
+    const socket = await controlSocket({ agent, name: agent });
+    const hello = { type: "hello", agent, instance: "one", version: "1", slots: [{ slot: 0, state: "idle" }] };
+    socket.say({ ...hello, capability_hash: sha256Hex(agent), ...(told ? { capability: told } : {}) });
+    socket.say({ type: "known?", refs: [] });
+    await socket.frame(({ type }) => type === "taken");
+    return socket;
+  };
+  const loading = (ckpt_name: string, class_type = "SaveImage") =>
+    JSON.stringify({
+      workflow: {
+        "1": { class_type: "CheckpointLoaderSimple", inputs: { ckpt_name } },
+        "2": { class_type, inputs: { images: ["1", 0] } },
+      },
+    });
+
+  it("lists what agents have, refuses what none has, and accepts all while an agent has not told", async () => {
+    const user = await person();
+    expect((await call(user, "POST", "/jobs", loading("nobody-has.safetensors", "Unheard"))).status).toBe(202);
+    const first = await connect("agentone", capability());
+    // The empty catalogue of a moment ago is kept for 30 s: a no is never taken from it, and a list may lag.
+    vi.spyOn(Date, "now").mockReturnValue(Date.now() + 31_000);
+    const models = await (await call(user, "GET", "/models")).json<{ models: object[]; total: number }>();
+    expect(models.total).toBe(2);
+    expect(models.models[0]).toEqual({
+      name: "v1-5-pruned-emaonly.ckpt",
+      kind: "checkpoints",
+      size_bytes: 4_265_380_512,
+      pools: ["default"],
+    });
+    const loras = await (await call(user, "GET", "/models?kind=loras&limit=1")).json<{ total: number }>();
+    expect(loras.total).toBe(1);
+    expect(await refused(await call(user, "POST", "/jobs", loading("nobody-has.safetensors")))).toEqual([
+      422,
+      "UNKNOWN_MODEL",
+    ]);
+    expect(await refused(await call(user, "POST", "/jobs", loading("v1-5-pruned-emaonly.ckpt", "Unheard")))).toEqual([
+      422,
+      "INVALID_WORKFLOW",
+    ]);
+    expect(await refused(await call(user, "POST", "/jobs", '{"prompt": "a", "model": "nobody-has.ckpt"}'))).toEqual([
+      422,
+      "UNKNOWN_MODEL",
+    ]);
+    expect((await call(user, "POST", "/jobs", loading("v1-5-pruned-emaonly.ckpt"))).status).toBe(202);
+    vi.spyOn(Date, "now").mockReturnValue(Date.now() + 2_000);
+    const second = await connect(
+      "agenttwo",
+      capability({ models: [{ kind: "checkpoints", name: "nobody-has.safetensors", size_bytes: null }] }),
+    );
+    const anew = await call(user, "POST", "/jobs", loading("nobody-has.safetensors"));
+    expect(anew.status, "the pool is asked anew before a no").toBe(202);
+    vi.spyOn(Date, "now").mockReturnValue(Date.now() + 40_000);
+    const third = await connect("agenttri", null);
+    expect((await call(user, "POST", "/jobs", loading("unheard-of.safetensors"))).status).toBe(202);
+    for (const { socket } of [first, second, third]) socket.close();
+    vi.restoreAllMocks();
+    expect(await total(user)).toBe(4);
+  });
+
+  it("is 400 for parameters that are wrong, 401 for a key that is revoked", async () => {
+    const user = await person();
+    for (const query of ["limit=0", "limit=1001", "limit=1&limit=2", "offset=-1", "pool=No%20Where", "kind="])
+      expect([query, (await call(user, "GET", `/models?${query}`)).status]).toEqual([query, 400]);
+    expect((await send("/models", as(unknownKey("user")))).status).toBe(401);
+    expect((await send("/api/v1/models", post(user.key, "{}"))).status).toBe(405);
+  });
+});
