@@ -9,7 +9,7 @@ import type { ComfyEvent } from "./events.ts";
 import { RunLimits } from "./run-limits.ts";
 import type { ComfySession } from "./session.ts";
 import type { HistoryEntry } from "./shapes.ts";
-import { DEAD_AFTER_MS, locate, type Stopped, stopPrompt } from "./stop.ts";
+import { DEAD_AFTER_MS, type Known, locate, type Stopped, stopPrompt } from "./stop.ts";
 import { type Submitted, submit } from "./submission.ts";
 import { type RefusedSubmit, type RunError, verdictOf } from "./verdict.ts";
 
@@ -141,13 +141,13 @@ class Run {
         return { kind: "refused", refusal: submitted.refusal };
       case "partial": {
         // A 200 with node errors runs only the healthy outputs: all or nothing is what was asked for.
-        const stopped = await this.#stop(false);
+        const stopped = await this.#stop();
         return stopped.kind === "stuck" ? stopped : { kind: "refused", refusal: submitted.refusal };
       }
       case "held_back":
         return NEVER_STARTED;
       case "unsure":
-        return this.#stop(true);
+        return this.#stop("unsure");
       case "unreachable":
         return this.#request.signal.aborted ? NEVER_STARTED : { kind: "gone", why: "ComfyUI cannot be reached" };
       case "not_taken":
@@ -157,7 +157,7 @@ class Run {
 
   async #follow(): Promise<RunEnd> {
     for (;;) {
-      if (this.#request.signal.aborted) return this.#stop(false);
+      if (this.#request.signal.aborted) return this.#stop();
       const limit = this.#limits.over();
       if (limit) return this.#timeout(limit);
       await this.#bell.wait(Math.min(this.#pollMs(), this.#limits.leftMs()));
@@ -174,7 +174,7 @@ class Run {
   }
 
   async #timeout(limit: "run" | "no_progress"): Promise<RunEnd> {
-    const stopped = await this.#stop(false);
+    const stopped = await this.#stop();
     return stopped.kind === "stuck" ? stopped : { kind: "timeout", limit };
   }
 
@@ -247,8 +247,8 @@ class Run {
     return dead ? { kind: "gone", why: "ComfyUI stopped answering during the run" } : null;
   }
 
-  async #stop(unsure: boolean): Promise<RunEnd> {
-    const stopped = await stopPrompt(this.#session, this.#request.prompt_id, this.#bell, unsure);
+  async #stop(known: Known = this.#started ? "running" : "queued"): Promise<RunEnd> {
+    const stopped = await stopPrompt(this.#session, this.#request.prompt_id, this.#bell, known);
     return stopped ? { kind: "stopped", ...stopped } : { kind: "stuck" };
   }
 }

@@ -33,14 +33,20 @@ const FIRST_LOOK_MS = 20;
 const REPEAT_MS = 2_000;
 
 /**
- * Stops the prompt and waits for the proof. `bell` rings on events of the prompt. `unsure`: its submit may still be on
- * the way, so that one absence proves nothing. Null when it still runs after the grace: this ComfyUI no longer obeys.
+ * What is known of the prompt when it is to be stopped. `unsure`: its submit may still be on the way, so that one absence
+ * proves nothing. `running`: ComfyUI was heard to work on it.
+ */
+export type Known = "queued" | "running" | "unsure";
+
+/**
+ * Stops the prompt and waits for the proof. `bell` rings on events of the prompt. Null when it still runs after the grace:
+ * this ComfyUI no longer obeys.
  */
 export async function stopPrompt(
   session: ComfySession,
   promptId: string,
   bell: Wakeup,
-  unsure: boolean,
+  known: Known,
 ): Promise<Stopped | null> {
   const since = monotonicMs();
   let look = FIRST_LOOK_MS;
@@ -49,8 +55,9 @@ export async function stopPrompt(
   let unreachableSince: number | null = null;
   while (monotonicMs() - since < session.stopGraceMs) {
     if (monotonicMs() - asked >= Math.min(REPEAT_MS, look * 4)) {
+      const first = asked === Number.NEGATIVE_INFINITY;
       asked = monotonicMs();
-      await askToStop(session, promptId).catch(() => {});
+      await askToStop(session, promptId, first && known === "running").catch(() => {});
     }
     await bell.wait(look);
     look = Math.min(500, look * 2);
@@ -59,7 +66,7 @@ export async function stopPrompt(
       unreachableSince = null;
       if (place.kind === "finished") return ended(place.entry, since);
       absences = place.kind === "absent" ? absences + 1 : 0;
-      if (absences > (unsure ? 3 : 0)) return { how: "deleted", idle_after_ms: elapsed(since) };
+      if (absences > (known === "unsure" ? 3 : 0)) return { how: "deleted", idle_after_ms: elapsed(since) };
     } catch (error) {
       if (!(error instanceof CallFailed)) continue;
       unreachableSince ??= monotonicMs();
@@ -78,25 +85,25 @@ function elapsed(since: number): number {
   return Math.round(monotonicMs() - since);
 }
 
-async function askToStop(session: ComfySession, promptId: string): Promise<void> {
+/** `runs`: heard to run a moment ago, so that the queue need not be read first. */
+async function askToStop(session: ComfySession, promptId: string, runs: boolean): Promise<void> {
   const { client, state } = session;
   if (state.kind === "ready" && state.info.hasJobsApi) {
     await client.cancelJob(promptId);
     return;
   }
-  if (state.kind === "ready" && interruptsById(state.info.version)) {
-    await Promise.all([client.interrupt(promptId), client.deletePending(promptId)]);
-    return;
-  }
-  // An old ComfyUI would interrupt whatever runs: only when that is ours alone.
+  const byId = state.kind === "ready" && interruptsById(state.info.version);
+  if (runs && byId) return client.interrupt(promptId);
   await client.deletePending(promptId);
   const { running } = await client.queue();
-  if (running.length === 1 && running[0] === promptId) await client.interrupt(promptId);
+  if (!running.includes(promptId)) return;
+  // An old ComfyUI would interrupt whatever runs: only when that is ours alone.
+  if (byId || running.length === 1) await client.interrupt(promptId);
 }
 
 /** Clears a prompt of an earlier life. True when it is certainly gone. */
 export async function clearOrphan(session: ComfySession, promptId: string, bell: Wakeup): Promise<boolean> {
-  const stopped = await stopPrompt(session, promptId, bell, false);
+  const stopped = await stopPrompt(session, promptId, bell, "queued");
   await session.client.forget(promptId).catch(() => {});
   return stopped !== null;
 }

@@ -1,0 +1,116 @@
+/** Claiming ahead: the next job is inside ComfyUI before the present one ends, and nothing is lost when plans change. */
+import os from "node:os";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { isOver, stagePerTest, until } from "../../support/agent/running-agent.ts";
+import { onlyText, textToImage, twoPictures } from "../../support/agent/workflows.ts";
+
+const stage = stagePerTest();
+type Stage = Awaited<ReturnType<typeof stage>>;
+afterEach(() => void vi.restoreAllMocks());
+
+/** A run of about a second and a half, and a job claimed ahead of its end whose prompt waits in ComfyUI. */
+async function oneAhead(on: Stage, ahead = twoPictures(7)) {
+  const first = on.plane.jobs.add(textToImage({ steps: 60 }));
+  on.plane.offer(first);
+  await until(() => on.plane.controlMessages.some((m) => m.type === "slot" && m.ahead === true));
+  const second = on.plane.jobs.add(ahead);
+  const ref = on.plane.jobs.refOf(second);
+  on.plane.offer(second, true);
+  await until(() => on.plane.controlMessages.some((m) => m.type === "slot" && m.next === ref));
+  await until(() => (on.agent.slots[0]?.session.client.breaker ?? 1) === 0 && second.attempt === 1);
+  await queued(on, 2);
+  return { first, second, ref };
+}
+
+/** Resolves when ComfyUI holds so many prompts. */
+async function queued({ sim }: Stage, count: number): Promise<void> {
+  for (;;) {
+    const said: unknown = await (await fetch(`${sim.url}/prompt`)).json();
+    if (JSON.stringify(said).includes(`"queue_remaining":${count}`)) return;
+  }
+}
+
+/** Leases that a busy machine does not end. */
+const timing = { first_lease_ms: 20_000, lease_ms: 20_000, grace_ms: 20_000 };
+const long = { simulator: { stepMs: 25 }, timing };
+
+describe("a job claimed ahead", () => {
+  it("waits inside ComfyUI and begins within 15 ms of the end of the one before", async () => {
+    const on = await stage(long);
+    const { first, second } = await oneAhead(on);
+    await until(() => isOver(first) && isOver(second));
+    expect([first.status, second.status]).toEqual(["succeeded", "succeeded"]);
+    const marks = on.sim.timeline.since(0).filter(({ what }) => what === "start" || what === "end");
+    const [begun, ended] = [marks.at(-2), marks.at(-3)];
+    expect([ended?.what, begun?.what]).toEqual(["end", "start"]);
+    expect((begun?.at ?? 0) - (ended?.at ?? 0)).toBeLessThan(15);
+  });
+
+  it("says that it prepares until ComfyUI turns to it, and then at once that it executes", async () => {
+    const on = await stage(long);
+    const { first, second } = await oneAhead(on);
+    await until(() => isOver(first) && isOver(second));
+    const begun = on.sim.timeline.since(0).findLast(({ what }) => what === "start")?.at ?? 0;
+    const told = second.renewals.filter(({ request }) => request.phase !== "preparing");
+    expect(told.length).toBeGreaterThan(0);
+    for (const { at } of told) expect(at).toBeGreaterThanOrEqual(Math.floor(begun));
+  });
+
+  it("goes back uncharged when the pool asks for it, its prompt leaves ComfyUI, and the run goes on", async () => {
+    const on = await stage(long);
+    const { first, second, ref } = await oneAhead(on);
+    on.plane.tell({ type: "give_back", ref });
+    await until(() => second.released.length > 0);
+    expect(second.released).toEqual([{ reason: "give_back", missing: [] }]);
+    await until(() => isOver(first));
+    expect(first.status).toBe("succeeded");
+    expect(on.sim.timeline.since(0).filter(({ what }) => what === "POST /interrupt")).toEqual([]);
+  });
+
+  it("is not given back once it runs", async () => {
+    const on = await stage(long);
+    const job = on.plane.jobs.add(textToImage({ steps: 30 }));
+    const ref = on.plane.jobs.refOf(job);
+    on.plane.offer(job);
+    await until(() => on.plane.frames.some(({ type }) => type === "progress"));
+    on.plane.tell({ type: "give_back", ref });
+    await until(() => isOver(job));
+    expect([job.status, job.released]).toEqual(["succeeded", []]);
+  });
+
+  it("I28: canceled while it waits is taken out of the queue, and the run before it is not touched", async () => {
+    const on = await stage(long);
+    const { first, second } = await oneAhead(on);
+    on.plane.cancel(second);
+    await until(() => second.stopped.length > 0);
+    expect(second.stopped).toMatchObject([{ how: "deleted" }]);
+    await until(() => isOver(first));
+    expect(first.status).toBe("succeeded");
+  });
+
+  it("is not asked for while the slot already has one, nor by an agent that drains: that hands it back at once", async () => {
+    const on = await stage(long);
+    const { first, second } = await oneAhead(on);
+    const third = on.plane.jobs.add(onlyText());
+    const ref = on.plane.jobs.refOf(third);
+    on.plane.offer(third, true);
+    await until(() => on.plane.controlMessages.some((m) => m.type === "declined" && m.ref === ref));
+    const drained = on.agent.drain(20_000);
+    await until(() => second.released.length > 0);
+    await drained;
+    expect([first.status, second.released[0]?.reason, third.attempt]).toEqual(["succeeded", "give_back", 0]);
+  });
+});
+
+describe("I22: an agent whose machine slept longer than its lease", () => {
+  it("publishes nothing and says nothing, though its timers stood still meanwhile", async () => {
+    const on = await stage(long);
+    const job = on.plane.jobs.add(textToImage({ steps: 20 }));
+    on.plane.offer(job);
+    await until(() => on.plane.frames.some(({ type }) => type === "progress"));
+    const uptime = os.uptime();
+    vi.spyOn(os, "uptime").mockImplementation(() => uptime + 3_600);
+    await until(() => on.lines.some((line) => line.includes("attempt ended")));
+    expect([job.completed, job.failed, on.plane.bucket.size]).toEqual([null, [], 0]);
+  });
+});
