@@ -80,6 +80,17 @@ export function readConfig(args: string[], env: Record<string, string | undefine
   return { kind: flags.get("print-config") === undefined ? "run" : "print", config };
 }
 
+/** How the process ends. */
+export const EXIT = {
+  fine: 0,
+  wrong: 1,
+  refused: 2,
+  outdated: 3,
+  notSucceeded: 4,
+  interrupted: 130,
+  quit: 131,
+} as const;
+
 function flagOf(name: string): string {
   return name.toLowerCase().replaceAll("_", "-");
 }
@@ -137,6 +148,12 @@ Every setting is an environment variable or a flag (CONTROL_URL or --control-url
   METRICS_PORT          Prometheus endpoint on 127.0.0.1; default: 0, off
   SHARE                 yield (default): wait for prompts of others in the same ComfyUI; own: the box is ours
   DRAIN_SECONDS         how long SIGTERM waits for running jobs; default: 30
-  REQUIRE_SAFE_COMFYUI  true: refuse to work beside a ComfyUI with known holes; default: false
+  STOP_GRACE_SECONDS    how long a run may take to stop before its ComfyUI counts as broken; default: 120
+  MIN_FREE_DISK_MB      with less free space in WORK_DIR no work is taken; default: 512
+  REQUIRE_SAFE_COMFYUI  true, or the flag alone: refuse to work beside a ComfyUI with known holes; default: false
+  ONCE                  true, or the flag alone: end after one attempt; default: false
   --print-config        print the settings and exit;  --help  this text
-Exit codes: 0 drained, 1 wrong settings or refused by the control plane, 130 stopped at once by a second signal.`;
+Signals: SIGTERM and SIGINT finish what runs within DRAIN_SECONDS; a second one hands it back at once, a third ends at once.
+SIGQUIT hands back at once. What is handed back is interrupted in ComfyUI and costs the job no attempt.
+Exit codes: 0 drained, or --once and the job succeeded; 1 wrong settings; 2 token refused; 3 the agent must be updated;
+4 --once and the job did not succeed; 130 ended by a second signal; 131 ended by SIGQUIT.`;

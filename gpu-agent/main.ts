@@ -1,21 +1,21 @@
 /**
  * The agent's entry: settings, signals, exit codes.
- * Invariant: the first signal drains, the second ends at once; every way out has its own exit code.
+ * Invariant: the first signal drains, the second hands back at once, the third ends at once; every way out has its own exit code.
  */
 import { mkdirSync } from "node:fs";
 import { AGENT_VERSION, Agent } from "./agent.ts";
-import { type Config, HELP, printable, readConfig } from "./config.ts";
+import { type Config, EXIT, HELP, printable, readConfig } from "./config.ts";
 import { watchGpu } from "./gpu/gauges.ts";
 import { type Log, makeLog } from "./log.ts";
 import { WorkDir } from "./work-dir.ts";
 
-const EXIT_WRONG = 1;
-const EXIT_INTERRUPTED = 130;
+/** Interrupting and handing back takes milliseconds; a control plane that is down must not hold the exit. */
+const HAND_BACK_MS = 2_000;
 
 /** One line, and the end. */
-function complain(message: string): never {
+function complain(message: string, code: number = EXIT.wrong): never {
   process.stderr.write(`gpu-agent: ${message}\n`);
-  process.exit(EXIT_WRONG);
+  process.exit(code);
 }
 
 async function openWorkDir(config: Config): Promise<WorkDir> {
@@ -28,23 +28,45 @@ async function openWorkDir(config: Config): Promise<WorkDir> {
   }
 }
 
-/** First signal: drain. Second: hand back at once and exit. */
+/** SIGTERM and SIGINT drain, then hand back, then end at once; SIGQUIT hands back. */
 function onSignals(agent: Agent, config: Config, log: Log): void {
-  let signals = 0;
+  let asked = 0;
+  let code: number = EXIT.fine;
+  const leave = async (graceMs: number): Promise<void> => {
+    await agent.drain(graceMs);
+    await agent.close();
+    log.info("drained");
+    process.exit(code);
+  };
+  const handBack = (signal: string, exitCode: number) => {
+    code = exitCode;
+    log.info({ signal }, "handing back what runs");
+    agent.handBack();
+    setTimeout(() => process.exit(code), HAND_BACK_MS);
+    if (asked === 1) void leave(0);
+  };
   const onSignal = (signal: string) => {
-    signals++;
-    if (signals > 1) process.exit(EXIT_INTERRUPTED);
+    asked++;
+    if (asked > 2) process.exit(EXIT.interrupted);
+    if (asked === 2) return handBack(signal, EXIT.interrupted);
     log.info({ signal, grace_s: config.DRAIN_SECONDS }, "draining: finishing what runs, taking nothing more");
-    void agent
-      .drain(config.DRAIN_SECONDS * 1_000)
-      .then(() => agent.close())
-      .then(() => {
-        log.info("drained");
-        process.exit(0);
-      });
+    void leave(config.DRAIN_SECONDS * 1_000);
   };
   process.on("SIGTERM", () => onSignal("SIGTERM"));
   process.on("SIGINT", () => onSignal("SIGINT"));
+  process.on("SIGQUIT", () => {
+    asked++;
+    if (asked > 2) process.exit(EXIT.quit);
+    handBack("SIGQUIT", EXIT.quit);
+  });
+}
+
+/** `--once`: ends with the first attempt, by how that ended. */
+async function endAfterOne(agent: Agent, log: Log): Promise<never> {
+  const outcome = await agent.firstEnd;
+  await agent.close();
+  log.info({ outcome }, "one attempt was asked for");
+  process.exit(outcome === "succeeded" ? EXIT.fine : EXIT.notSucceeded);
 }
 
 async function main(): Promise<void> {
@@ -68,9 +90,10 @@ async function main(): Promise<void> {
   onSignals(agent, config, log);
   log.info({ version: AGENT_VERSION, slots: config.COMFYUI_URL.length, pool: config.POOL }, "gpu-agent started");
   agent.start();
+  if (config.ONCE) void endAfterOne(agent, log);
   const rejected = await agent.rejected;
   await agent.close();
-  complain(rejected.message);
+  complain(rejected.message, rejected.status === 426 ? EXIT.outdated : EXIT.refused);
 }
 
 await main();
