@@ -7,13 +7,12 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "@hono/zod-openapi";
 import type { AppEnv } from "../context.ts";
 import { addRoute } from "../documented-route.ts";
+import { explorer } from "./health-documents.ts";
 
 const ABOUT = `Submit ComfyUI jobs, follow them live, fetch what they made.
 
 Send your key as \`Authorization: Bearer\` or \`X-API-Key\`. Every error has one shape; quote its \`request_id\`.`;
 
-/** The explorer's files, in the folder of `[assets]`; `/docs` is `docs.html`. */
-const EXPLORER = ["/docs", "/docs.css", "/docs.js"];
 const EXPLORER_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** Adds `/docs` and `/openapi.json` to the app, after every other route. */
@@ -24,9 +23,11 @@ export function addDocsRoutes(app: OpenAPIHono<AppEnv>): void {
     in: "header",
     name: "X-API-Key",
   });
-  for (const path of EXPLORER)
-    app.get(path, async (c) => {
-      const file = await c.env.ASSETS.fetch(new Request(new URL(path, c.req.url)));
+  app.openAPIRegistry.registerComponent("securitySchemes", "ticket", { type: "apiKey", in: "query", name: "ticket" });
+  // The files lie in the folder of `[assets]`; `/docs` is `docs.html`.
+  for (const doc of explorer)
+    addRoute(app, doc, async (c) => {
+      const file = await c.env.ASSETS.fetch(new Request(new URL(doc.path, c.req.url)));
       const answer = new Response(file.body, file);
       answer.headers.set("Content-Security-Policy", EXPLORER_POLICY);
       return answer;

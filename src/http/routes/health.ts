@@ -2,20 +2,20 @@
  * Owns the routes that say how the system is: for load balancers, operators and Prometheus. Open to all, they name no secret.
  * Invariant: what is said was seen (`http/system-state`); liveness asks nobody.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
 import { anyShard, METRICS_SHARDS, metricsOf } from "../../objects/locate.ts";
 import type { Env } from "../../platform/env.ts";
 import { flush } from "../../platform/metrics.ts";
 import { type Gauge, metricsText, sumOf } from "../../platform/metrics-text.ts";
-import type { AppEnv } from "../context.ts";
+import { addRoute, newRouteSet } from "../documented-route.ts";
 import { type SystemState, systemState } from "../system-state.ts";
+import * as docs from "./health-documents.ts";
 
 /** Seconds a load balancer waits before it asks again. */
 const NOT_READY_RETRY_S = 5;
 
-export const healthRoutes = new OpenAPIHono<AppEnv>();
+export const healthRoutes = newRouteSet();
 
-healthRoutes.get("/", (c) =>
+addRoute(healthRoutes, docs.root, (c) =>
   c.json({
     service: "comfy-edge",
     status: "online",
@@ -26,12 +26,12 @@ healthRoutes.get("/", (c) =>
   }),
 );
 
-healthRoutes.get("/ping", (c) => c.json({ ok: true }));
+addRoute(healthRoutes, docs.ping, (c) => c.json({ ok: true }));
 
-healthRoutes.get("/healthz", (c) => c.json({ status: "alive" }));
+addRoute(healthRoutes, docs.alive, (c) => c.json({ status: "alive" }));
 
 /** Ready means: a job sent now would be taken, run and stored. */
-healthRoutes.get("/readyz", async (c) => {
+addRoute(healthRoutes, docs.ready, async (c) => {
   const { agents, checks } = await systemState(c.env);
   const comfyui = agents.online > 0 ? "connected" : "disconnected";
   const isReady = agents.online > 0 && checks.queue === "ok" && checks.bucket === "ok";
@@ -41,7 +41,7 @@ healthRoutes.get("/readyz", async (c) => {
 });
 
 /** Always 200: the body says what is wrong. ComfyUI counts as connected while an agent that drives one is online. */
-healthRoutes.get("/health", async (c) => {
+addRoute(healthRoutes, docs.state, async (c) => {
   const { agents, checks, queue_depth } = await systemState(c.env);
   const isHealthy = agents.online > 0 && Object.values(checks).every((check) => check === "ok");
   return c.json({
@@ -56,7 +56,7 @@ healthRoutes.get("/health", async (c) => {
   });
 });
 
-healthRoutes.get("/metrics", async (c) => {
+addRoute(healthRoutes, docs.metrics, async (c) => {
   await flush(anyShard(c.env));
   const [state, sums] = await Promise.all([systemState(c.env), readShards(c.env)]);
   const text = metricsText(sums, gauges(state, c.get("settings").API_VERSION));

@@ -22,7 +22,7 @@ const asJson = {
 export const ticketSchema = z.object({ ticket: z.string(), expires_at: z.string() }).meta({ id: "Ticket" });
 
 const socket = {
-  policy: "open",
+  policy: "watcher",
   method: "get",
   tags,
   summary: "Watch a job over a WebSocket",
@@ -32,7 +32,7 @@ const socket = {
     "job is closed with 1008.",
   request: { params: id, query: watch.extend({ previews: z.enum(["0", "1"]).optional() }) },
   responses: { 101: { description: "The socket." } },
-  errors: ["UNAUTHORIZED", "FORBIDDEN", "UPGRADE_REQUIRED", "RATE_LIMIT_EXCEEDED", "BACKEND_UNAVAILABLE"],
+  errors: ["UPGRADE_REQUIRED"],
 } satisfies Omit<RouteSpec, "path">;
 
 export const socketRoutes: RouteSpec[] = [
@@ -41,7 +41,7 @@ export const socketRoutes: RouteSpec[] = [
 ];
 
 export const events: RouteSpec = {
-  policy: "open",
+  policy: "watcher",
   method: "get",
   path: "/api/v1/jobs/{id}/events",
   tags,
@@ -55,7 +55,7 @@ export const events: RouteSpec = {
       content: { "text/event-stream": { schema: z.string() }, "application/json": { schema: jobEventsSchema } },
     },
   },
-  errors: ["UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "FEATURE_DISABLED", "RATE_LIMIT_EXCEEDED", "BACKEND_UNAVAILABLE"],
+  errors: ["NOT_FOUND", "FEATURE_DISABLED"],
 };
 
 export const ticket: RouteSpec = {
