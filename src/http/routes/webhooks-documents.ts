@@ -153,6 +153,7 @@ export const adminList: RouteSpec = {
   summary: "List an account's deliveries",
   description: "Of `user_id`; where they went to is shown as its origin alone.",
   request: { query: deliveryQuerySchema.extend(account.shape) },
+  errors: ["NOT_FOUND"],
 };
 
 export const adminRedeliver: RouteSpec = {
