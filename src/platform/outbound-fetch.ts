@@ -38,7 +38,7 @@ export async function postJson(
     const { status } = response;
     const retry_after = response.headers.get("Retry-After");
     // Endless or huge, it does not matter: nobody reads it.
-    cut.abort();
+    response.body?.cancel().catch(() => undefined);
     return { outcome: "answered", status, retry_after };
   } catch {
     return { outcome: late ? "timeout" : "unreachable", status: null, retry_after: null };

@@ -82,7 +82,7 @@ describe("bodies", () => {
     ["a pool of no form", '{"prompt": "a", "pool": "No Where"}', 422, "VALIDATION_ERROR", "pool"],
     ["media", '{"prompt": "a", "media": [{"name": "a.png", "data": ""}]}', 422, "MEDIA_INVALID", "media"],
     ["a template", '{"template": "portrait"}', 422, "VALIDATION_ERROR", "template"],
-    ["a webhook", '{"prompt": "a", "webhook_url": "https://x/"}', 503, "FEATURE_DISABLED", "webhook_url"],
+    ["a webhook nowhere public", '{"prompt": "a", "webhook_url": "https://x/"}', 422, "URL_NOT_ALLOWED", "webhook_url"],
     ["an empty workflow", '{"workflow": {}}', 422, "INVALID_WORKFLOW", "workflow"],
     ["a workflow in text", '{"workflow": "{}"}', 422, "INVALID_WORKFLOW", "workflow"],
     ["the editor's format", '{"workflow": {"nodes": [], "links": []}}', 422, "INVALID_WORKFLOW", "workflow"],

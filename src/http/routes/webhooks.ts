@@ -3,11 +3,10 @@
  * Invariant: a URL is judged before it is kept, by the rules it is judged by again at every try; ids of others are 404.
  */
 import type { Context } from "hono";
-import { checkTarget, hookRules, targetRefusal } from "../../domain/outbound-target.ts";
 import type { DeliveryRow, SecretState } from "../../objects/contract.ts";
 import { changeWebhookSchema, newWebhookSchema, rotateSecretSchema } from "../../protocol/api/webhooks.ts";
 import type { Refusal } from "../../protocol/errors.ts";
-import { ok, type Result, refuse } from "../../protocol/result.ts";
+import type { Result } from "../../protocol/result.ts";
 import {
   type DeliveryId,
   deliveryIdSchema,
@@ -20,6 +19,7 @@ import { callerAccount } from "../caller-account.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../errors.ts";
+import { hookTarget } from "../webhook-target.ts";
 import { deliveryQueryOf, deliveryQuerySchema, shownDelivery, shownSecret, shownWebhook } from "../webhook-views.ts";
 import * as docs from "./webhooks-documents.ts";
 
@@ -28,7 +28,7 @@ export const webhookRoutes = newRouteSet();
 addRoute(webhookRoutes, docs.create, async (c) => {
   const body = await bodyBy(c, newWebhookSchema);
   if (!body.ok) return refusalResponse(c, body.refusal);
-  const url = targetOf(c, body.value.url);
+  const url = hookTarget(c, body.value.url, "url");
   if (!url.ok) return refusalResponse(c, url.refusal);
   const made = await callerAccount(c).createEndpoint(c.get("caller").auth, { ...body.value, url: url.value });
   if (!made.ok) return refusalResponse(c, made.refusal);
@@ -81,7 +81,7 @@ addRoute(webhookRoutes, docs.change, async (c) => {
   const body = await bodyBy(c, changeWebhookSchema);
   if (!body.ok) return refusalResponse(c, body.refusal);
   const { url: named, ...rest } = body.value;
-  const url = named === undefined ? null : targetOf(c, named);
+  const url = named === undefined ? null : hookTarget(c, named, "url");
   if (url?.ok === false) return refusalResponse(c, url.refusal);
   const change = defined({ ...rest, url: url?.value });
   const changed = await callerAccount(c).changeEndpoint(c.get("caller").auth, id, change);
@@ -97,13 +97,6 @@ addRoute(webhookRoutes, docs.remove, async (c) => {
 
 addRoute(webhookRoutes, docs.readSecret, (c) => secretAnswer(c, endpointOf(c)));
 addRoute(webhookRoutes, docs.rotateSecret, (c) => rotatedAnswer(c, endpointOf(c)));
-
-/** The URL as it will be called, or URL_NOT_ALLOWED. */
-function targetOf(c: Context<AppEnv>, url: string): Result<string, Refusal> {
-  const { PUBLIC_URL, R2_ENDPOINT, DEV_TARGETS } = c.get("settings");
-  const checked = checkTarget(url, hookRules([PUBLIC_URL, R2_ENDPOINT], DEV_TARGETS));
-  return checked.ok ? ok(checked.value) : refuse(targetRefusal(checked.refusal, "url"));
-}
 
 async function secretAnswer(c: Context<AppEnv>, signer: HookSigner | null): Promise<Response> {
   if (signer === null) return refusalResponse(c, NOT_FOUND);

@@ -28,6 +28,15 @@ const MAX_PACED = 1_000;
 
 const NOTHING: Handed = { ids: [], due: null };
 
+const newest = new WeakMap<AccountContext, number>();
+
+/** Ids grow while the object runs, also within one millisecond: the log lists in the order of what happened. */
+function nextId(ctx: AccountContext, now: number): DeliveryId {
+  const at = Math.max(now, (newest.get(ctx) ?? 0) + 1);
+  newest.set(ctx, at);
+  return deliveryIdFrom(at, Math.floor(ctx.random() * 2 ** 24));
+}
+
 type Target = { endpoint: EndpointId | null; url: string };
 type Told = { event: HookEvent; record: JobRecord; thousandths: number | null; webhook_url: string | null };
 
@@ -86,7 +95,7 @@ function tell(ctx: AccountContext, tables: AccountTables, told: Told, keptDays: 
   const ids: DeliveryId[] = [];
   for (const target of targets) {
     const handed = room.take(targetOf(target));
-    const delivery = deliveryIdFrom(now, Math.floor(ctx.random() * 2 ** 24));
+    const delivery = nextId(ctx, now);
     if (handed) ids.push(delivery);
     tables.hooks.put({
       ...target,
