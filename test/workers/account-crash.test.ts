@@ -83,7 +83,9 @@ type Account = Awaited<ReturnType<typeof openAccount>>;
 
 async function submitted(account: Account, crash: Crash, world: World, key: string) {
   const over = { idempotency: { key, fingerprint: "f" } };
-  const result = await crash.survive(() => account.submit([newJob()], over));
+  // Its end is told to a target that the consumer refuses: handed over, and nothing is dialled.
+  const asked = newJob({ webhook_url: "https://127.0.0.1/" });
+  const result = await crash.survive(() => account.submit([asked], over));
   const job = result.ok ? result.value.records[0]?.job : undefined;
   if (!job) throw new Error("a submit was refused");
   world.accept(job);
