@@ -21,6 +21,8 @@ import { Slot } from "./slot.ts";
 import type { WorkDir } from "./work-dir.ts";
 
 export const AGENT_VERSION = "0.1.0";
+/** The longest a timer of Node can wait. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export class Agent {
   readonly metrics = new Metrics();
@@ -34,6 +36,7 @@ export class Agent {
   readonly #claims: Claims;
   readonly #voice: PoolVoice;
   #draining = false;
+  #resuming: NodeJS.Timeout | null = null;
   #wasRejected = false;
   /** What the pool said; a deployment without offers leaves the queue alone. */
   #offersEnabled = true;
@@ -210,7 +213,10 @@ export class Agent {
       case "drain":
       case "pause":
       case "resume":
-        this.#pause(message.type !== "resume");
+        this.#pause(message.type !== "resume", message.until);
+        break;
+      case "rest":
+        for (const slot of this.slots) slot.prove("lost two leases within 5 minutes");
         break;
       case "give_back":
         for (const slot of this.slots) slot.giveBack(message.ref);
@@ -220,9 +226,16 @@ export class Agent {
     }
   }
 
-  #pause(paused: boolean): void {
+  /** @param until ms UTC; it resumes by itself then, whether or not the pool can tell it. */
+  #pause(paused: boolean, until: number | null): void {
+    if (this.#resuming !== null) clearTimeout(this.#resuming);
+    this.#resuming = null;
     if (this.#draining) return;
-    this.#log.info({ paused }, "the pool asked");
+    this.#log.info({ paused, until }, "the pool asked");
+    if (paused && until !== null) {
+      const wait = Math.min(LONGEST_TIMER_MS, Math.max(0, until - Date.now()));
+      this.#resuming = setTimeout(() => this.#pause(until > Date.now(), until), wait).unref();
+    }
     for (const slot of this.slots) {
       slot.paused = paused;
       this.#slotChanged(slot);

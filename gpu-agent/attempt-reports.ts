@@ -3,6 +3,7 @@
  * Invariant: nothing is said once the lease is over, whether we were told so, our own clock says so, or the machine slept.
  */
 import type { AttemptMetrics, ManifestEntry, ReleaseRequest, StoppedRequest } from "../src/protocol/agent-api.ts";
+import type { LogLine } from "../src/protocol/progress.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Failure } from "./failures.ts";
 import type { HeldLease } from "./lease-keeper.ts";
@@ -13,18 +14,21 @@ export type Outcome = "succeeded" | "failed" | "released" | "stopped" | "lost";
 /** After this many ms without an answer a `stopped` is not worth repeating: the cancel timer has ended the job. */
 const STOPPED_REPORT_MS = 15_000;
 
+/** What the end of an attempt tells of its course. */
+export type Account = { metrics: AttemptMetrics; logs?: LogLine[] };
+
 export class AttemptReports {
   readonly #control: ControlPlane;
   readonly #lease: HeldLease;
   readonly #log: Log;
-  readonly #metrics: () => AttemptMetrics;
+  readonly #account: () => Account;
   readonly #voice = new AbortController();
 
-  constructor(control: ControlPlane, lease: HeldLease, log: Log, metrics: () => AttemptMetrics) {
+  constructor(control: ControlPlane, lease: HeldLease, log: Log, account: () => Account) {
     this.#control = control;
     this.#lease = lease;
     this.#log = log;
-    this.#metrics = metrics;
+    this.#account = account;
   }
 
   /** The lease is over: what is under way is broken off, and nothing more is said. */
@@ -38,7 +42,7 @@ export class AttemptReports {
 
   async complete(artifacts: ManifestEntry[]): Promise<Outcome> {
     if (this.isSilent) return "lost";
-    const request = { artifacts, metrics: this.#metrics() };
+    const request = { artifacts, ...this.#account() };
     const answer = await this.#control.complete(this.#lease.lease, request, this.#voice.signal);
     if (!answer.ok) return "lost";
     if (answer.value.status === "succeeded") return "succeeded";
@@ -48,7 +52,7 @@ export class AttemptReports {
   async fail(failure: Failure): Promise<Outcome> {
     if (this.isSilent) return "lost";
     this.#log.warn({ code: failure.code, transient: failure.transient }, "attempt failed");
-    const request = { ...failure, metrics: this.#metrics() };
+    const request = { ...failure, ...this.#account() };
     const answer = await this.#control.fail(this.#lease.lease, request, this.#voice.signal);
     return answer.ok ? "failed" : "lost";
   }

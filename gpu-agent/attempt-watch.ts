@@ -20,6 +20,10 @@ import type { ProgressLink } from "./progress-link.ts";
 /** The renewal carries the latest state anyway: no need to cross threads on every tick. */
 const REPORT_EVERY_MS = 1_000;
 
+/** Lines of one attempt, and the length of each, as a row keeps them. */
+const MAX_LINES = 50;
+const MAX_LINE = 1_000;
+
 export const FIRST_REPORT: RenewRequest = { phase: "preparing", progress: 0, progress_detail: null };
 
 export class AttemptWatch {
@@ -29,6 +33,7 @@ export class AttemptWatch {
   readonly #clock: AttemptClock;
   readonly #dir: () => Promise<string>;
   readonly #writes: Promise<SocketPicture>[] = [];
+  readonly #logs: LogLine[] = [];
   #reportedAt = Number.NEGATIVE_INFINITY;
 
   constructor(graph: Graph, link: ProgressLink, lease: HeldLease, clock: AttemptClock, dir: () => Promise<string>) {
@@ -41,7 +46,9 @@ export class AttemptWatch {
 
   onEvent(event: ComfyEvent): void {
     if (event.type === "picture") this.#onPicture(event);
-    if (event.type === "error") this.log("warn", `ComfyUI: ${scrub(event.message || event.exception_type)}`);
+    if (event.type === "error") this.#logError(event);
+    if (event.type === "cached" && event.nodes.length > 0)
+      this.log("info", `${event.nodes.length} nodes are as in an earlier run and are not worked on again`);
     if (!this.#fold.fold(event)) return;
     this.#clock.loading(this.#fold.phase === "loading");
     this.#publish();
@@ -52,9 +59,17 @@ export class AttemptWatch {
     return this.#fold.share;
   }
 
-  /** A line for whoever watches the job. */
+  /** A line for whoever watches the job now, and for whoever looks at it later. */
   log(level: LogLine["level"], message: string): void {
+    if (this.#logs.at(-1)?.message === message) return;
     this.#link.log(level, message);
+    this.#logs.push({ ts: new Date().toISOString(), level, message: message.slice(0, MAX_LINE) });
+    if (this.#logs.length > MAX_LINES) this.#logs.shift();
+  }
+
+  /** All lines so far; absent where there is none. */
+  logs(): { logs?: LogLine[] } {
+    return this.#logs.length === 0 ? {} : { logs: [...this.#logs] };
   }
 
   /** What is going on, to the control plane, now. */
@@ -79,6 +94,13 @@ export class AttemptWatch {
     this.#writes.length = 0;
   }
 
+  /** A soft block does not end the run; anything else is its error, told here while it is fresh. */
+  #logError(event: ComfyEvent & { type: "error" }): void {
+    const soft = event.exception_type === "ExecutionBlocked";
+    const where = event.node === null ? "" : ` in node ${event.node}`;
+    this.log(soft ? "warn" : "error", `ComfyUI${where}: ${scrub(event.message || event.exception_type)}`);
+  }
+
   #onPicture(event: ComfyEvent & { type: "picture" }): void {
     const node = event.node ?? this.#fold.current;
     if (node !== null && event.content_type === "image/png" && this.#fold.classOf(node) === SOCKET_SAVER) {
@@ -99,6 +121,6 @@ export class AttemptWatch {
     this.#link.progress(progress, detail);
     if (!now && monotonicMs() - this.#reportedAt < REPORT_EVERY_MS) return;
     this.#reportedAt = monotonicMs();
-    this.#lease.report({ phase: detail.phase, progress, progress_detail: detail }, now);
+    this.#lease.report({ phase: detail.phase, progress, progress_detail: detail, ...this.logs() }, now);
   }
 }

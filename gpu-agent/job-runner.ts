@@ -64,7 +64,9 @@ export class JobRunner {
     };
     this.#lease = parts.keeper.hold(terms, FIRST_REPORT, (end) => this.#leaseEnded(end));
     if (grant.repeated) this.#lease.report(FIRST_REPORT, true);
-    this.#reports = new AttemptReports(parts.control, this.#lease, this.#log, () => this.#metrics());
+    this.#reports = new AttemptReports(parts.control, this.#lease, this.#log, () => {
+      return { metrics: this.#metrics(), ...this.#watch?.logs() };
+    });
     this.#link = new ProgressLink(parts.control_url, grant.progress_url, parts.token, grant.lease, {
       cancel: () => this.stop("cancel"),
       lost: () => this.stop("lost"),

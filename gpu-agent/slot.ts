@@ -191,6 +191,11 @@ export class Slot {
     });
   }
 
+  /** No work before a small run of ours succeeds again. */
+  prove(reason: string): void {
+    this.#health.fellIll({ reason, mends: true });
+  }
+
   stop(reason: StopReason): void {
     for (const runner of this.#all()) runner.stop(reason);
   }

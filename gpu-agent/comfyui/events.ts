@@ -12,7 +12,9 @@ export type ComfyEvent =
   | { type: "executing"; prompt_id: string | null; node: string | null }
   | { type: "progress"; prompt_id: string | null; node: string | null; value: number; max: number }
   | { type: "executed"; prompt_id: string; node: string }
-  | { type: "error"; prompt_id: string; exception_type: string; message: string }
+  | { type: "error"; prompt_id: string; node: string | null; exception_type: string; message: string }
+  /** A node tells how it gets on. */
+  | { type: "text"; prompt_id: null; node: string; text: string }
   | {
       type: "picture";
       prompt_id: string | null;
@@ -51,9 +53,15 @@ const schemas = {
     .object({ prompt_id: id, node: anyNode, display_node: anyNode.nullish() })
     .transform((d): ComfyEvent => ({ type: "executed", prompt_id: d.prompt_id, node: d.display_node ?? d.node })),
   execution_error: z
-    .object({ prompt_id: id, exception_type: z.string().default(""), exception_message: z.string().default("") })
+    .object({
+      prompt_id: id,
+      node_id: anyNode.nullish(),
+      exception_type: z.string().default(""),
+      exception_message: z.string().default(""),
+    })
     .transform((d): ComfyEvent => {
-      return { type: "error", prompt_id: d.prompt_id, exception_type: d.exception_type, message: d.exception_message };
+      const { prompt_id, node_id: node = null, exception_type, exception_message: message } = d;
+      return { type: "error", prompt_id, node, exception_type, message };
     }),
 } as const;
 
@@ -80,6 +88,8 @@ function isKnown(type: string): type is keyof typeof schemas {
   return Object.hasOwn(schemas, type);
 }
 
+const MAX_TEXT_FRAME = 65_536;
+
 const pictureHeader = z.object({
   node_id: z.string().nullish(),
   display_node_id: z.string().nullish(),
@@ -87,7 +97,7 @@ const pictureHeader = z.object({
   image_type: z.enum(["image/jpeg", "image/png"]),
 });
 
-/** Binary frames: type 1 (picture without origin) and type 4 (picture with origin). Text frames and unknown types: null. */
+/** Binary frames: type 1 (picture without origin), 3 (text) and 4 (picture with origin). Unknown types: null. */
 export function parseBinary(frame: Buffer): ComfyEvent | null {
   if (frame.length < 8) return null;
   const second = frame.readUInt32BE(4);
@@ -97,6 +107,14 @@ export function parseBinary(frame: Buffer): ComfyEvent | null {
       const content_type = second === 1 ? "image/jpeg" : "image/png";
       return { type: "picture", prompt_id: null, node: null, content_type, bytes: frame.subarray(8) };
     }
+    case 3:
+      if (8 + second > frame.length || frame.length > MAX_TEXT_FRAME) return null;
+      return {
+        type: "text",
+        prompt_id: null,
+        node: frame.toString("utf8", 8, 8 + second),
+        text: frame.toString("utf8", 8 + second),
+      };
     case 4:
       return pictureWithOrigin(frame, second);
     default:

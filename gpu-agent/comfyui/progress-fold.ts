@@ -5,6 +5,7 @@
 import type { Phase, ProgressDetail } from "../../src/protocol/progress.ts";
 import type { ComfyEvent } from "./events.ts";
 import { type Graph, type GraphNode, wholeInput } from "./graph.ts";
+import { scrub } from "./verdict.ts";
 
 /** What executing may reach; the rest is for the upload. */
 const EXECUTED = 0.95;
@@ -25,6 +26,7 @@ export class ProgressFold {
   #step: { value: number; max: number } | null = null;
   #progress = 0;
   #phase: Phase = "preparing";
+  #message: string | null = null;
 
   constructor(graph: Graph) {
     this.#classes = new Map(graph.nodes.map((node) => [node.id, node.class_type]));
@@ -73,6 +75,9 @@ export class ProgressFold {
       case "executed":
         this.#finish(event.node);
         return true;
+      case "text":
+        this.#message = scrub(event.text);
+        return true;
       default:
         return false;
     }
@@ -81,12 +86,13 @@ export class ProgressFold {
   /** The run is over and its files are being stored: `share` of them, 0..1. */
   uploading(share: number): void {
     this.#phase = "uploading";
+    this.#message = null;
     this.#step = null;
     this.#current = null;
     this.#raise(EXECUTED + 0.04 * Math.min(1, Math.max(0, share)));
   }
 
-  state(message: string | null = null): Folded {
+  state(): Folded {
     const node = this.#current;
     return {
       progress: this.#progress,
@@ -98,7 +104,7 @@ export class ProgressFold {
         total_steps: this.#step?.max ?? null,
         nodes_done: this.#cached + [...this.#fractions.values()].filter((f) => f >= 1).length,
         nodes_total: this.#classes.size,
-        message: message?.slice(0, MAX_TEXT) ?? null,
+        message: this.#message?.slice(0, MAX_TEXT) ?? null,
       },
     };
   }
@@ -119,6 +125,7 @@ export class ProgressFold {
     if (this.#current === node) return;
     this.#current = node;
     this.#step = null;
+    this.#message = null;
     this.#phase = isLoader(this.classOf(node)) ? "loading" : "executing";
   }
 

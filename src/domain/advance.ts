@@ -4,7 +4,7 @@
  */
 import type { AttemptMetrics, StoppedRequest } from "../protocol/agent-api.ts";
 import type { JobError, StoredArtifact } from "../protocol/job.ts";
-import type { ProgressDetail } from "../protocol/progress.ts";
+import type { LogLine, ProgressDetail } from "../protocol/progress.ts";
 import { jobError } from "./job-error.ts";
 import {
   cellOf,
@@ -23,14 +23,25 @@ import { receiptOf } from "./receipt.ts";
 import { failureWaitMs, isPoison } from "./retry-policy.ts";
 import { queueDeadline } from "./wake.ts";
 
+/** What ComfyUI said on the way: the agent repeats all of it each time. */
+type Told = { readonly logs?: readonly LogLine[] | undefined };
+
 export type LiveEvent =
   | {
       readonly name: "claim" | "claim_ahead";
       readonly grant: { nonce: string; claim_id: string; agent: string; slot: number };
     }
-  | { readonly name: "renew" | "executing"; readonly progress: number; readonly detail: ProgressDetail | null }
-  | { readonly name: "complete"; readonly artifacts: readonly StoredArtifact[]; readonly metrics: AttemptMetrics }
-  | { readonly name: "fail" | "fail_transient"; readonly error: JobError; readonly metrics: AttemptMetrics }
+  | ({
+      readonly name: "renew" | "executing";
+      readonly progress: number;
+      readonly detail: ProgressDetail | null;
+    } & Told)
+  | ({
+      readonly name: "complete";
+      readonly artifacts: readonly StoredArtifact[];
+      readonly metrics: AttemptMetrics;
+    } & Told)
+  | ({ readonly name: "fail" | "fail_transient"; readonly error: JobError; readonly metrics: AttemptMetrics } & Told)
   | { readonly name: "release"; readonly note: AgentNote | null; readonly wait_ms: number }
   | { readonly name: "stopped"; readonly report: StoppedRequest }
   | {
@@ -67,9 +78,11 @@ export type Advanced =
 export const PUBLISH_RETRY_MS = 30_000;
 const KEPT_ATTEMPTS = 30;
 const KEPT_EVENTS = 100;
+const KEPT_LOGS = 50;
 
 /** What `event` makes of `job`. Whoever calls has checked the lease of an agent's event already. */
-export function advance(job: LiveJob, event: LiveEvent, ctx: AdvanceContext): Advanced {
+export function advance(was: LiveJob, event: LiveEvent, ctx: AdvanceContext): Advanced {
+  const job = withLogs(was, event);
   const cell = cellOf(job.status, event.name);
   if (typeof cell === "string") return { kind: "none", answer: cell };
   const rule = ruleOf(cell, factsOf(job));
@@ -85,6 +98,14 @@ export function advance(job: LiveJob, event: LiveEvent, ctx: AdvanceContext): Ad
     discard: ended !== null && ended.started_at !== null && rule.to !== "succeeded",
     tell_agent: rule.tell_agent === true,
   };
+}
+
+/** A line that is known already is not taken again. */
+function withLogs(job: LiveJob, event: LiveEvent): LiveJob {
+  const told = "logs" in event ? (event.logs ?? []) : [];
+  const { logs } = job.memo;
+  const fresh = told.filter((line) => !logs.some(({ ts, message }) => ts === line.ts && message === line.message));
+  return fresh.length === 0 ? job : { ...job, memo: { ...job.memo, logs: [...logs, ...fresh].slice(-KEPT_LOGS) } };
 }
 
 function factsOf(job: LiveJob): Facts {

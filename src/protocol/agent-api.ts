@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { jobErrorCodeSchema } from "./errors.ts";
 import { ARTIFACT_TYPES } from "./job.ts";
-import { phaseSchema, progressDetailSchema, progressSchema } from "./progress.ts";
+import { logLineSchema, phaseSchema, progressDetailSchema, progressSchema } from "./progress.ts";
 import { jobStateSchema } from "./states.ts";
 import { DOORBELL_VERSION } from "./version.ts";
 
@@ -86,6 +86,8 @@ export const controlDownSchema = z.discriminatedUnion("type", [
   /** The deployment makes no offers: pull as if there were no control socket. */
   z.object({ type: z.literal("offers"), enabled: z.boolean() }),
   z.object({ type: z.literal("give_back"), ref: refText }),
+  /** It lost two leases within 5 minutes: prove ComfyUI by a small run before the next job. */
+  z.object({ type: z.literal("rest") }),
 ]);
 export type ControlDown = z.infer<typeof controlDownSchema>;
 
@@ -127,10 +129,13 @@ export type ClaimGrantBody = z.infer<typeof claimGrantSchema>;
 
 // --- lease calls (header X-Lease) -----------------------------------------------------------------------------------
 
+/** All lines of the attempt so far, the latest 50: said again and again, kept once. */
+const attemptLogs = z.array(logLineSchema).max(50).optional();
 export const renewRequestSchema = z.object({
   phase: phaseSchema,
   progress: progressSchema,
   progress_detail: progressDetailSchema.nullable(),
+  logs: attemptLogs,
 });
 export type RenewRequest = z.infer<typeof renewRequestSchema>;
 
@@ -214,6 +219,7 @@ export const completeRequestSchema = z.object({
       `hold at most ${MAX_MANIFEST_TEXT} characters of text together; longer texts are files`,
     ),
   metrics: metricsSchema,
+  logs: attemptLogs,
 });
 export type CompleteRequest = z.infer<typeof completeRequestSchema>;
 
@@ -226,6 +232,7 @@ export const failRequestSchema = z.object({
   node_id: z.string().max(128).nullable(),
   node_type: z.string().max(256).nullable(),
   metrics: metricsSchema,
+  logs: attemptLogs,
 });
 export type FailRequest = z.infer<typeof failRequestSchema>;
 

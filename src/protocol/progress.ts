@@ -29,7 +29,7 @@ export type ProgressDetail = z.infer<typeof progressDetailSchema>;
 export const progressSchema = z.number().min(0).max(1);
 
 export const logLevelSchema = z.enum(["info", "warn", "error"]);
-export const logLineSchema = z.object({ ts: z.string(), level: logLevelSchema, message: z.string().max(1000) });
+export const logLineSchema = z.object({ ts: z.string().max(40), level: logLevelSchema, message: z.string().max(1000) });
 export type LogLine = z.infer<typeof logLineSchema>;
 
 /** Frames the agent sends up its progress socket (text JSON). `n` counts the frames of one attempt from 1. */

@@ -121,6 +121,18 @@ describe("a claim", () => {
 });
 
 describe("a lease", () => {
+  it("brings what ComfyUI said into the job, each line once however often it is told, and keeps it after the end", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    const lease = await account.lease(job);
+    const line = (n: number) => ({ ts: "2026-01-01T00:00:00.000Z", level: "warn" as const, message: `line ${n}` });
+    await account.stub().renew(lease, renewal({ logs: [line(1)] }));
+    await account.stub().renew(lease, renewal({ logs: [line(1), line(2)] }));
+    expect((await account.get(job))?.logs).toEqual([line(1), line(2)]);
+    await account.stub().fail(lease, { ...failure(false), logs: [line(1), line(2), line(3)] });
+    expect((await account.get(job))?.logs).toEqual([line(1), line(2), line(3)]);
+  });
+
   it("that is not the present one changes nothing and is told so (I20)", async () => {
     const account = await openAccount();
     const job = await account.submitOne();

@@ -99,11 +99,11 @@ addRoute(agentLeaseRoutes, docs.complete, async (c) => {
   if (!body.ok) return body.refusal;
   const lease = presentedLease(c);
   if (lease === null) return leaseLost(c);
-  const { artifacts, metrics } = body.value;
+  const { artifacts, metrics, logs } = body.value;
   const seen = await seenIn(c, lease, artifacts);
   if (seen === null) return agentError(c, 503, "bucket_unavailable");
   const stored = artifacts.map((entry) => ({ ...entry, content_type: storedContentType(entry.content_type) }));
-  const result = await accountOf(c.env, lease.account).complete(lease, stored, seen, metrics);
+  const result = await accountOf(c.env, lease.account).complete(lease, stored, seen, metrics, logs);
   return answered(c, "complete", result);
 });
 

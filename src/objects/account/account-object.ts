@@ -14,6 +14,7 @@ import type {
   StoppedRequest,
 } from "../../protocol/agent-api.ts";
 import { accountIdSchema, type JobId, type KeyId, type LeaseFields, type PoolName } from "../../protocol/ids.ts";
+import type { LogLine } from "../../protocol/progress.ts";
 import type { DeliveryId, EndpointId, HookSigner } from "../../protocol/webhooks.ts";
 import { openDatabase } from "../../storage/account/database.ts";
 import { alarmsOf } from "../alarms.ts";
@@ -43,7 +44,7 @@ import { awaitEnd } from "./await-end.ts";
 import { cancelJob } from "./cancel.ts";
 import { claim } from "./claim.ts";
 import type { AccountContext } from "./context.ts";
-import { flushCounts } from "./counters.ts";
+import { countingDatabase, flushCounts } from "./counters.ts";
 import {
   account,
   bootstrap,
@@ -62,8 +63,8 @@ import { hintsOf } from "./hints.ts";
 import { createKey, expireKey, listKeys, ownKeys, revokeKey, rotateKey, verifyKey } from "./keys.ts";
 import { poolStanding } from "./pool-standing.ts";
 import { admitViewer, getJob, listEvents, listJobs, snapshot, usage } from "./read.ts";
-import { agentLost, grantUploads, renew } from "./renew.ts";
 import { metered, rate } from "./read-meter.ts";
+import { agentLost, grantUploads, renew } from "./renew.ts";
 import { rerunJob } from "./rerun.ts";
 import { submit } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
@@ -94,7 +95,7 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   get #ctx(): AccountContext {
     const ctx = this.#context;
     heal(ctx);
-    const flushed = flushCounts(ctx.env, ctx.now(), ctx.random());
+    const flushed = flushCounts(ctx.env, ctx.now());
     if (flushed) ctx.background(flushed);
     return ctx;
   }
@@ -148,8 +149,14 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   async grantUploads(lease: LeaseFields) {
     return grantUploads(this.#ctx, lease);
   }
-  async complete(lease: LeaseFields, artifacts: ManifestEntry[], seen: SeenObject[], metrics: AttemptMetrics) {
-    return complete(this.#ctx, lease, artifacts, seen, metrics);
+  async complete(
+    lease: LeaseFields,
+    artifacts: ManifestEntry[],
+    seen: SeenObject[],
+    metrics: AttemptMetrics,
+    logs: LogLine[] = [],
+  ) {
+    return complete(this.#ctx, lease, artifacts, seen, metrics, logs);
   }
   async fail(lease: LeaseFields, request: FailRequest) {
     return fail(this.#ctx, lease, request);
@@ -271,7 +278,7 @@ function contextOf(state: DurableObjectState, env: Env): AccountContext {
     env,
     settings,
     macs,
-    database: openDatabase(state.storage),
+    database: countingDatabase(openDatabase(state.storage)),
     alarms: alarmsOf(state.storage),
     hints: hintsOf({ account, env, settings, macs, now, background }),
     waiters: newWaiters(),

@@ -20,6 +20,7 @@ import type {
 } from "../../protocol/agent-api.ts";
 import { attemptPrefix } from "../../protocol/bucket-keys.ts";
 import type { LeaseFields } from "../../protocol/ids.ts";
+import type { LogLine } from "../../protocol/progress.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { Finished, LeaseLost, SeenObject } from "../contract.ts";
@@ -43,27 +44,28 @@ export function complete(
   entries: readonly ManifestEntry[],
   seen: readonly SeenObject[],
   metrics: AttemptMetrics,
+  logs: readonly LogLine[] = [],
 ): Result<Finished, LeaseLost> {
   return finish(ctx, lease, {
     verb: "complete",
     event: (stored) => {
-      if (entries.length === 0) return { name: "fail", error: jobError("NO_OUTPUTS"), metrics };
+      if (entries.length === 0) return { name: "fail", error: jobError("NO_OUTPUTS"), metrics, logs };
       const { retention_days, seed } = stored.order;
       const prefix = attemptPrefix(retention_days, ctx.account, stored.job, lease.attempt, lease.nonce);
       if (manifestHolds(entries, seen, prefix))
-        return { name: "complete", artifacts: artifactsOf(entries, seed), metrics };
+        return { name: "complete", artifacts: artifactsOf(entries, seed), metrics, logs };
       count("comfy_edge_manifests_refused_total");
-      return { name: "fail_transient", error: jobError("STORAGE_FAILED"), metrics };
+      return { name: "fail_transient", error: jobError("STORAGE_FAILED"), metrics, logs };
     },
     repeats: (stored) => stored.state !== "succeeded" || isSameManifest(entries, stored.outcome?.artifacts ?? []),
   });
 }
 
 export function fail(ctx: AccountContext, lease: LeaseFields, request: FailRequest): Result<Finished, LeaseLost> {
-  const { code, message, node_id, node_type, metrics } = request;
+  const { code, message, node_id, node_type, metrics, logs } = request;
   const error = jobError(code, message, { node_id, node_type });
   const name = request.transient ? "fail_transient" : "fail";
-  return finish(ctx, lease, { verb: "fail", event: () => ({ name, error, metrics }), repeats: () => true });
+  return finish(ctx, lease, { verb: "fail", event: () => ({ name, error, metrics, logs }), repeats: () => true });
 }
 
 export function release(ctx: AccountContext, lease: LeaseFields, request: ReleaseRequest): Result<Finished, LeaseLost> {

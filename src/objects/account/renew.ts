@@ -36,6 +36,7 @@ export function renew(ctx: AccountContext, lease: LeaseFields, request: RenewReq
         name: request.phase === "preparing" ? "renew" : "executing",
         progress: request.progress,
         detail: request.progress_detail,
+        logs: request.logs,
       },
       { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) },
     );

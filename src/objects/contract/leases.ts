@@ -14,6 +14,7 @@ import type {
 } from "../../protocol/agent-api.ts";
 import type { JobId, LeaseFields, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
+import type { LogLine } from "../../protocol/progress.ts";
 import type { Result } from "../../protocol/result.ts";
 import type { JobState } from "../../protocol/states.ts";
 import type { NewInput } from "./clients.ts";
@@ -73,6 +74,7 @@ export interface LeaseRpc {
     artifacts: ManifestEntry[],
     seen: SeenObject[],
     metrics: AttemptMetrics,
+    logs?: LogLine[],
   ): Promise<Result<Finished, LeaseLost>>;
   fail(lease: LeaseFields, request: FailRequest): Promise<Result<Finished, LeaseLost>>;
   release(lease: LeaseFields, request: ReleaseRequest): Promise<Result<Finished, LeaseLost>>;
