@@ -42,7 +42,8 @@ export class FakeControlPlane {
   readonly control = new Set<WebSocket>();
   readonly progress = new Map<string, WebSocket>();
   fault: Fault = () => null;
-  bucketFault: (n: number) => number | null = () => null;
+  /** As `fault`, for the nth PUT; `cut` breaks the connection after the first bytes of the body. */
+  bucketFault: (n: number) => number | "lose" | "cut" | "hang" | null = () => null;
   /** Refs answered to `known?`. */
   taken: string[] = [];
   acceptControl = true;
@@ -99,9 +100,9 @@ export class FakeControlPlane {
   // --- HTTP ------------------------------------------------------------------------------------------------------------
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const bytes = await readAll(request);
     const path = request.url ?? "/";
-    if (path.startsWith("/bucket/")) return this.#onBucket(path, bytes, request, response);
+    if (path.startsWith("/bucket/")) return this.#onBucket(path, request, response);
+    const bytes = await readAll(request);
     const route = path.replace(/^\/agent\/v1\//, "");
     const n = (this.#counts.get(route) ?? 0) + 1;
     this.#counts.set(route, n);
@@ -180,7 +181,7 @@ export class FakeControlPlane {
     return { uploads };
   }
 
-  #onBucket(path: string, bytes: Buffer, request: IncomingMessage, response: ServerResponse): void {
+  async #onBucket(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const key = path.replace(/^\/bucket\//, "").replace(/\?.*$/, "");
     if (request.method === "GET") {
       const found = this.bucket.get(key);
@@ -190,10 +191,15 @@ export class FakeControlPlane {
     const n = (this.#counts.get("PUT") ?? 0) + 1;
     this.#counts.set("PUT", n);
     const fault = this.bucketFault(n);
+    if (fault === "cut") return void request.once("data", () => request.socket.destroy());
+    const bytes = await readAll(request);
+    if (fault === "hang") return;
     const md5 = createHash("md5").update(bytes).digest("base64");
     const fits = request.headers["content-md5"] === md5 && request.headers["if-none-match"] === "*";
-    const status = fault ?? (this.bucket.has(key) ? 412 : fits ? 200 : 400);
+    const status = typeof fault === "number" ? fault : this.bucket.has(key) ? 412 : fits ? 200 : 400;
     if (status === 200) this.bucket.set(key, { bytes, headers: request.headers });
+    this.calls.push({ route: "PUT", body: key, at: Date.now(), status });
+    if (fault === "lose") return void request.socket.destroy();
     response.writeHead(status).end();
   }
 

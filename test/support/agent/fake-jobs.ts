@@ -119,6 +119,12 @@ export class FakeJobs {
     };
   }
 
+  /** As the account's sweep does with a lease that ran out: queued again for the next attempt. */
+  expire(job: FakeJob): void {
+    job.status = "queued";
+    job.lease = null;
+  }
+
   /** The job whose present lease this is. */
   held(lease: string): FakeJob | null {
     const job = [...this.all.values()].find((one) => one.lease === lease);

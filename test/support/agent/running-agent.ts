@@ -67,6 +67,9 @@ export async function stage(options: StageOptions = {}) {
   };
 }
 
+/** Leases that a busy machine's stalls do not end. */
+const UNHURRIED = { lease_ms: 6_000, first_lease_ms: 6_000, renew_ms: 750, grace_ms: 3_000 };
+
 /** `ready(...)` stages an agent for one test, waits until it has an idle slot, and the end of the test closes it. */
 export function stagePerTest() {
   const open: Awaited<ReturnType<typeof stage>>[] = [];
@@ -74,7 +77,7 @@ export function stagePerTest() {
     for (const one of open.splice(0)) await one.close();
   });
   return async (options: StageOptions = {}) => {
-    const one = await stage(options);
+    const one = await stage({ ...options, timing: { ...UNHURRIED, ...options.timing } });
     open.push(one);
     if (options.start !== false) await one.idle();
     return one;

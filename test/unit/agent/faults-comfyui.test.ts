@@ -15,7 +15,7 @@ async function told(on: Stage, workflow: object | string, options: Parameters<St
   await until(() => isOver(job) || job.failed.length > 0 || job.released.length > 0, 20_000);
   return job;
 }
-/** Prompts that ComfyUI was given, and whether it still has any. */
+/** Prompts that ComfyUI was given. */
 const prompts = ({ sim }: Stage) => sim.timeline.since(0).filter(({ what }) => what === "POST /prompt").length;
 async function queueOf({ sim }: Stage): Promise<number> {
   const queue: unknown = await (await fetch(`${sim.url}/prompt`)).json();
@@ -71,6 +71,12 @@ describe("a ComfyUI that stands still", () => {
     expect(await queueOf(on)).toBe(0);
   });
 
+  it("F28: is loading a model, which is long and silent, and is left alone", async () => {
+    const on = await stage({ simulator: { loadMs: 2_200, stepMs: 5 } });
+    const job = await told(on, textToImage({ steps: 2 }), { no_progress_ms: 1_000 });
+    expect([job.status, job.failed]).toEqual(["succeeded", []]);
+  });
+
   it("F38: after a fault of the GPU gets no more work until it was restarted", async () => {
     const on = await stage();
     on.sim.faults.set({ poison: 1 });
@@ -81,7 +87,7 @@ describe("a ComfyUI that stands still", () => {
     on.plane.offer(next);
     await until(() => on.plane.controlMessages.some(({ type }) => type === "declined"));
     expect([next.attempt, on.agent.health().slots[0]?.state]).toEqual([0, "sick"]);
-    await on.sim.crash();
+    await on.sim.crash(500);
     await on.idle();
     on.plane.offer(next);
     await until(() => next.status === "succeeded");
