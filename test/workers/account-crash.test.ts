@@ -7,7 +7,7 @@ import { abortAllDurableObjects, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type StepPhase, watchSteps } from "../../src/objects/account/step.ts";
 import { attemptPrefix } from "../../src/protocol/bucket-keys.ts";
-import { jobIdSchema, type LeaseFields } from "../../src/protocol/ids.ts";
+import { jobIdSchema, keyIdSchema, type LeaseFields } from "../../src/protocol/ids.ts";
 import { DEFAULT_ROLES } from "../../src/protocol/roles.ts";
 import { bindings, fileOf, METRICS, newJob, objectOf, openAccount, POOL, renewal, seenAs } from "./support/account.ts";
 import { statusOf } from "./support/account-invariants.ts";
@@ -15,6 +15,7 @@ import { comeToRest } from "./support/account-rest.ts";
 import { readRows } from "./support/account-rows.ts";
 import { World } from "./support/account-world.ts";
 
+const SPARE_KEY = { keyid: keyIdSchema.parse("spare000"), kind: "user" } as const;
 const NOON = Date.UTC(2030, 0, 2, 12);
 const sources = (import.meta as unknown as { glob(pattern: string, options: object): { [file: string]: string } }).glob(
   "../../src/objects/account/*.ts",
@@ -126,6 +127,8 @@ async function life(account: Account, crash: Crash, world: World): Promise<void>
   const first = await claim(done, 1, "agent-a");
   await crash.survive(() => account.stub().renew(first, renewal()));
   await crash.survive(() => account.get(done));
+  await account.stub().createKey({ ...SPARE_KEY, secret_sha256: "0".repeat(64), name: "spare", expires_at: null });
+  await crash.survive(() => account.stub().revokeKey(SPARE_KEY.keyid));
   await claim(cancelled, 1, "agent-b");
   await crash.survive(() => account.stub().cancelJob(account.auth, cancelled));
   await crash.survive(() => account.stub().cancelJob(account.auth, unclaimed));

@@ -8,6 +8,7 @@ import { keyIdSchema } from "../../src/protocol/ids.ts";
 import { bindings } from "./support/account.ts";
 import { person, send } from "./support/client.ts";
 import { agentSocket, detail, socketOf, watch } from "./support/sockets.ts";
+import { quiet } from "./support/steps.ts";
 import {
   commit,
   growing,
@@ -155,19 +156,35 @@ describe("who may watch", () => {
     expect(await viewer.closed).toEqual({ code: 1008, reason: "disabled" });
   });
 
-  it("is closed with 4401 before the next frame once the key was revoked and the last check is over 25 s old", async () => {
-    const owned = await withRunningJob();
+  it("I42: is closed with 4401 at once when its key is revoked, also while nothing is sent; others stay", async () => {
+    const owned = await withJob();
     const other = (await person("user", "internal", owned.account)).key;
     const [revoked, valid] = [await watch(owned.job, owned.key), await watch(owned.job, other)];
     await owned.agent.stub().revokeKey(keyIdSchema.parse(owned.keyid));
+    expect(await revoked.closed).toEqual({ code: 4401, reason: "key revoked" });
+    await owned.agent.lease(owned.job);
+    await valid.frame(revision(2));
+    expect(revoked.types).toEqual(["status"]);
+  });
+
+  it("I42: is closed with 4401 before the next frame once its key fell unheard and the last check is over 25 s old", async () => {
+    const owned = await withRunningJob();
+    const other = (await person("user", "internal", owned.account)).key;
+    const [fallen, valid] = [await watch(owned.job, owned.key), await watch(owned.job, other)];
+    const lost = vi.spyOn(bindings.PROGRESS, "get").mockImplementation(() => {
+      throw new Error("unreachable");
+    });
+    await owned.agent.stub().revokeKey(keyIdSchema.parse(owned.keyid));
+    await quiet();
+    lost.mockRestore();
     owned.socket.say(progress(1, 0.1));
-    await Promise.all([revoked.frame(shows(0.1)), valid.frame(shows(0.1))]);
+    await Promise.all([fallen.frame(shows(0.1)), valid.frame(shows(0.1))]);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 26_000 });
     owned.socket.say(progress(2, 0.2));
     owned.socket.say(progress(3, 0.3));
-    expect(await revoked.closed).toEqual({ code: 4401, reason: "key revoked" });
+    expect(await fallen.closed).toEqual({ code: 4401, reason: "key revoked" });
     await valid.frame(shows(0.3));
-    expect(revoked.types).toEqual(["status", "progress"]);
+    expect(fallen.types).toEqual(["status", "progress"]);
     expect(valid.types).toEqual(["status", "progress", "progress", "progress"]);
   });
 

@@ -14,6 +14,7 @@ import { commit, dispatch, type Effects, noEffects, settle, wantBy } from "./com
 import { type AccountContext, leaseTimesOf } from "./context.ts";
 import { oweDirectory } from "./directory.ts";
 import { NOT_FOUND } from "./identity.ts";
+import { recheckViewers } from "./recheck.ts";
 
 const AT_MOST = 5_000;
 const ERASED = refusalOf("CONFLICT", "This account was erased.");
@@ -51,10 +52,12 @@ export function changeAccount(
 }
 
 export function disableAccount(ctx: AccountContext, cancelJobs: boolean, operator: Operator): Result<Account, Refusal> {
-  return changed(ctx, "disable_user", operator, (tables, now, effects, profile) => {
+  const disabled = changed(ctx, "disable_user", operator, (tables, now, effects, profile) => {
     if (profile.disabled_at === null) tables.profile.change({ disabled_at: now });
     if (cancelJobs) cancelAll(ctx, tables, now, effects);
   });
+  if (disabled.ok) recheckViewers(ctx);
+  return disabled;
 }
 
 export function enableAccount(ctx: AccountContext, operator: Operator): Result<Account, Refusal> {

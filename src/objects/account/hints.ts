@@ -16,6 +16,7 @@ import { step } from "./step.ts";
 
 /** Doorbells of one pool gather for so long once one has just been sent. */
 const GATHER_MS = 5;
+const RECHECKS_AT_ONCE = 20;
 
 /** `models`: what an agent should have loaded. */
 export type Ringing = { readonly job: LiveJob; readonly weight: number; readonly models: readonly string[] };
@@ -27,6 +28,8 @@ export type Hints = {
   withdraw(job: LiveJob): void;
   publish(record: JobRecord): Promise<boolean>;
   tellAgent(job: JobId, attempt: number): void;
+  /** Has the viewers' keys of these jobs asked for again. */
+  recheckKeys(jobs: readonly JobId[]): void;
 };
 
 type Deps = {
@@ -74,6 +77,7 @@ export function hintsOf(deps: Deps): Hints {
       const send = () => step("hints.tell-agent", () => progressOf(env, account, job).pushCancel(number));
       deps.background(attempt("tell_agent", send));
     },
+    recheckKeys: (jobs) => deps.background(recheckKeys(deps, jobs)),
   };
 }
 
@@ -98,6 +102,15 @@ function offerOf(deps: Deps, { job, weight, models }: Ringing): Offer {
   const { priority } = job;
   const ref = refOf(deps, job);
   return { ref, account, job: job.job, attempt: job.attempt + 1, priority, weight, models: [...models] };
+}
+
+/** A few at a time: an account may have a thousand jobs that are not over. */
+async function recheckKeys({ env, account }: Deps, jobs: readonly JobId[]): Promise<void> {
+  for (let from = 0; from < jobs.length; from += RECHECKS_AT_ONCE) {
+    const some = jobs.slice(from, from + RECHECKS_AT_ONCE);
+    const send = (job: JobId) => attempt("recheck_keys", () => progressOf(env, account, job).recheckKeys());
+    await step("hints.recheck-keys", () => Promise.all(some.map(send)));
+  }
 }
 
 /** True when the hint was taken. */

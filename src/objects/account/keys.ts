@@ -13,6 +13,7 @@ import { type Effects, noEffects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { oweDirectory } from "./directory.ts";
 import { identify, NOT_FOUND, stands, UNAUTHORIZED } from "./identity.ts";
+import { recheckViewers } from "./recheck.ts";
 
 /** Standing keys of an account: enough for every machine, and a page to list. */
 const MAX_STANDING = 100;
@@ -52,7 +53,7 @@ export function createKey(ctx: AccountContext, key: NewKey, asker?: Asker): Resu
 }
 
 export function revokeKey(ctx: AccountContext, keyid: KeyId, asker?: Asker): Result<KeyRow, Refusal> {
-  return change(ctx, asker, (tables, now, effects) => {
+  const revoked = change(ctx, asker, (tables, now, effects) => {
     const key = visible(tables, keyid, asker);
     if (!key) return refuse(NOT_FOUND);
     if (isLastAdmin(ctx, tables, key, now)) return refuse(LAST_ADMIN);
@@ -62,6 +63,8 @@ export function revokeKey(ctx: AccountContext, keyid: KeyId, asker?: Asker): Res
     }
     return ok(rowOf(ctx, tables, tables.keys.get(keyid) ?? key));
   });
+  if (revoked.ok) recheckViewers(ctx);
+  return revoked;
 }
 
 export function expireKey(ctx: AccountContext, keyid: KeyId, at: number, operator: Operator): Result<KeyRow, Refusal> {

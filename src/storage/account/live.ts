@@ -31,6 +31,8 @@ export type LiveTable = {
   /** Pushes back a row that could not be handled. */
   postpone(job: JobId, until: number): void;
   nextDue(): number | null;
+  /** The jobs that have a row, the oldest first: those not over, and ends not yet told. */
+  ids(limit: number): JobId[];
 };
 
 export function liveTable(db: AccountDb, memory: AccountMemory): LiveTable {
@@ -136,7 +138,7 @@ function turnsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "countBefore" | "
   };
 }
 
-function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue"> {
+function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue" | "ids"> {
   const due = db
     .select({ job: live.job })
     .from(live)
@@ -153,10 +155,18 @@ function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue">
     .select({ due: min(live.due) })
     .from(live)
     .prepare();
+  const ids = db
+    .select({ job: live.job })
+    .from(live)
+    .orderBy(asc(live.job))
+    .limit(sql.placeholder("at_most"))
+    .prepare();
+  const jobsOf = (rows: { job: string }[]) => rows.map((row) => jobIdSchema.parse(row.job));
   return {
-    due: (now, limit) => due.all({ now, at_most: limit }).map((row) => jobIdSchema.parse(row.job)),
+    due: (now, limit) => jobsOf(due.all({ now, at_most: limit })),
     postpone: (job, until) => postpone.run({ job, until }),
     nextDue: () => nextDue.get()?.due ?? null,
+    ids: (limit) => jobsOf(ids.all({ at_most: limit })),
   };
 }
 
