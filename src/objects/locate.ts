@@ -35,7 +35,7 @@ export function metricsOf(env: Env, shard: number): MetricsRpc {
   return typed<MetricsRpc>(env.METRICS.get(env.METRICS.idFromName(`shard-${shard % METRICS_SHARDS}`)));
 }
 
-/** The shard a flush goes to: drawn anew each time, so that busy isolates spread. */
-export function anyShard(env: Env): MetricsRpc {
-  return metricsOf(env, Math.floor(Math.random() * METRICS_SHARDS));
+/** All shards, as a flush of `platform/metrics` wants them. */
+export function metricsSinks(env: Env): { shards: number; sink: (shard: number) => MetricsRpc } {
+  return { shards: METRICS_SHARDS, sink: (shard) => metricsOf(env, shard) };
 }

@@ -2,20 +2,18 @@
  * Owns the text of `/metrics`: Prometheus exposition format 0.0.4.
  * Invariant: each family appears once with HELP and TYPE, counters without a count yet show zero, histograms are cumulative.
  */
-import { type Deltas, METRICS, type Metric, seriesOf } from "./metrics.ts";
+import { METRICS, type Metric } from "./metric-names.ts";
+import { type Deltas, seriesOf } from "./metrics.ts";
 
 export type Gauge = { name: string; help: string; samples: { labels: { [label: string]: string }; value: number }[] };
 
-type Alias = {
-  readonly shown: string /** Label as counted -> as shown. */;
-  readonly labels?: readonly [string, string];
-};
 /** The second family of a name, for dashboards written against the `comfyui_` names. */
-const ALIASES: { readonly [name: string]: Alias } = {
-  http_requests_total: { shown: "comfyui_http_requests_total" },
-  http_request_duration_seconds: { shown: "comfyui_http_request_duration_seconds" },
-  comfy_edge_jobs_submitted_total: { shown: "comfyui_jobs_created_total" },
-  comfy_edge_job_transitions_total: { shown: "comfyui_jobs_total", labels: ["to", "status"] },
+const ALIASES: { readonly [name: string]: string } = {
+  http_requests_total: "comfyui_http_requests_total",
+  http_request_duration_seconds: "comfyui_http_request_duration_seconds",
+  comfy_edge_jobs_submitted_total: "comfyui_jobs_created_total",
+  comfy_edge_jobs_ended_total: "comfyui_jobs_total",
+  job_processing_duration_seconds: "comfyui_job_duration_seconds",
 };
 
 /** The text of all families: gauges as given, then counters and histograms from the sum of the shards. */
@@ -23,13 +21,13 @@ export function metricsText(sums: Deltas, gauges: readonly Gauge[]): string {
   const lines = gauges.flatMap(gaugeLines);
   for (const [name, metric] of Object.entries(METRICS)) {
     const alias = ALIASES[name];
-    lines.push(...familyLines(name, { shown: name }, metric, sums));
+    lines.push(...familyLines(name, name, metric, sums));
     if (alias !== undefined) lines.push(...familyLines(name, alias, metric, sums));
   }
   return `${lines.join("\n")}\n`;
 }
 
-/** Sums several shards' counters. */
+/** Sums several shards, name by name. */
 export function sumOf(shards: readonly Deltas[]): Deltas {
   const sums: Deltas = {};
   for (const shard of shards)
@@ -48,14 +46,19 @@ function headLines(name: string, type: string, help: string): string[] {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
 }
 
-function familyLines(name: string, { shown, labels: renamed }: Alias, metric: Metric, sums: Deltas): string[] {
+function familyLines(name: string, shown: string, metric: Metric, sums: Deltas): string[] {
   const head = headLines(shown, metric.type, metric.help);
   if (metric.type === "histogram") return [...head, ...histogramLines(name, shown, metric.bounds, sums)];
-  const [from, to] = renamed ?? ["", ""];
-  const samples = samplesOf(name, sums).map(({ labels, value }) => {
-    return `${shown}${labels.replace(`{${from}=`, `{${to}=`)} ${value}`;
-  });
+  const samples = samplesOf(name, withKnown(name, metric, sums)).map(
+    ({ labels, value }) => `${shown}${labels} ${value}`,
+  );
   return [...head, ...(samples.length === 0 ? [`${shown} 0`] : samples)];
+}
+
+/** With zero for each series that is known beforehand. */
+function withKnown(name: string, { known }: Extract<Metric, { type: "counter" }>, sums: Deltas): Deltas {
+  const zeros = (known?.values ?? []).map((value) => [seriesOf(name, { [known?.label ?? ""]: value }), 0] as const);
+  return { ...Object.fromEntries(zeros), ...sums };
 }
 
 /** The stored series of a name, with its labels as text (`{a="b"}` or nothing), in a stable order. */

@@ -48,6 +48,10 @@ export const capabilitySchema = z.object({
 });
 export type Capability = z.infer<typeof capabilitySchema>;
 
+/** Bounds of the buckets in which an agent counts the seconds of its calls to ComfyUI; one bucket more is beyond the last. */
+export const COMFY_CALL_BOUNDS_S: readonly number[] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15];
+const tally = z.number().int().min(0).max(1e9);
+
 const slotNumber = z.number().int().min(0).max(63);
 export const controlUpSchema = z.discriminatedUnion("type", [
   z.object({
@@ -75,6 +79,22 @@ export const controlUpSchema = z.discriminatedUnion("type", [
   }),
   z.object({ type: z.literal("known?"), refs: z.array(refText).max(100) }),
   z.object({ type: z.literal("declined"), ref: refText }),
+  /** Counts since the last of these, and how it is now. */
+  z.object({
+    type: z.literal("metrics"),
+    comfyui: z.object({
+      requests: tally,
+      failures: tally,
+      buckets: z.array(tally).length(COMFY_CALL_BOUNDS_S.length + 1),
+      seconds: z.number().min(0).max(1e9),
+      /** The worst of its slots. */
+      breaker: z.enum(["closed", "open", "half_open"]),
+    }),
+    /** Utilization of each GPU that can be asked. */
+    gpu_percent: z.array(z.number().min(0).max(100)).max(32),
+    /** Of the process and its GPUs. */
+    memory_bytes: z.number().int().min(0),
+  }),
 ]);
 export type ControlUp = z.infer<typeof controlUpSchema>;
 

@@ -2,7 +2,7 @@
  * Owns which consumer a batch goes to, by the name of its queue.
  * Invariant: every message of a batch is acknowledged or retried on its own; one bad message never holds up the others.
  */
-import { anyShard } from "../objects/locate.ts";
+import { metricsSinks } from "../objects/locate.ts";
 import type { Env } from "../platform/env.ts";
 import { logLine } from "../platform/log.ts";
 import { count, flush } from "../platform/metrics.ts";
@@ -12,7 +12,7 @@ import { takeWebhook } from "./webhook-consumer.ts";
 /** Settles every message of a batch. Throws only when the configuration is refused. */
 export async function consume(batch: MessageBatch<unknown>, env: Env, ctx: Background): Promise<void> {
   await Promise.all(batch.messages.map((message) => settle(batch.queue, message, env, ctx)));
-  await flush(anyShard(env));
+  await flush(metricsSinks(env));
 }
 
 type Background = { waitUntil(work: Promise<unknown>): void };

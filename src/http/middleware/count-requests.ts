@@ -4,15 +4,20 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
-import { anyShard } from "../../objects/locate.ts";
-import { count, observe, planFlush } from "../../platform/metrics.ts";
+import { metricsSinks } from "../../objects/locate.ts";
+import { count, observe, planFlush, requestsMoved } from "../../platform/metrics.ts";
 import type { AppEnv } from "../context.ts";
 
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 export const countRequests: MiddlewareHandler<AppEnv> = async (c, next) => {
   const startedMs = Date.now();
-  await next();
+  requestsMoved(1);
+  try {
+    await next();
+  } finally {
+    requestsMoved(-1);
+  }
   const endpoint = endpointOf(c);
   const method = METHODS.has(c.req.method) ? c.req.method : "OTHER";
   count("http_requests_total", { endpoint, method, status: String(c.res.status) });
@@ -20,7 +25,7 @@ export const countRequests: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (c.res.status !== 101)
     observe("http_request_duration_seconds", (Date.now() - startedMs) / 1000, { endpoint, method });
   const background = backgroundOf(c);
-  if (background !== null) planFlush(background, () => anyShard(c.env), Date.now());
+  if (background !== null) planFlush(background, () => metricsSinks(c.env), Date.now());
 };
 
 /** Hono throws where a request was made without an execution context: what was counted goes with the next one. */

@@ -2,12 +2,13 @@
  * Owns the routes that say how the system is: for load balancers, operators and Prometheus. Open to all, they name no secret.
  * Invariant: what is said was seen (`http/system-state`); liveness asks nobody.
  */
-import { anyShard, METRICS_SHARDS, metricsOf } from "../../objects/locate.ts";
+import { METRICS_SHARDS, metricsOf, metricsSinks } from "../../objects/locate.ts";
 import type { Env } from "../../platform/env.ts";
 import { flush } from "../../platform/metrics.ts";
-import { type Gauge, metricsText, sumOf } from "../../platform/metrics-text.ts";
+import { metricsText, sumOf } from "../../platform/metrics-text.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
-import { type SystemState, systemState } from "../system-state.ts";
+import { gaugesOf } from "../gauges.ts";
+import { systemState } from "../system-state.ts";
 import * as docs from "./health-documents.ts";
 
 /** Seconds a load balancer waits before it asks again. */
@@ -57,36 +58,14 @@ addRoute(healthRoutes, docs.state, async (c) => {
 });
 
 addRoute(healthRoutes, docs.metrics, async (c) => {
-  await flush(anyShard(c.env));
-  const [state, sums] = await Promise.all([systemState(c.env), readShards(c.env)]);
-  const text = metricsText(sums, gauges(state, c.get("settings").API_VERSION));
+  await flush(metricsSinks(c.env));
+  const [state, { counters, held }] = await Promise.all([systemState(c.env), readShards(c.env)]);
+  const text = metricsText(counters, gaugesOf(state, held, c.get("settings").API_VERSION));
   return c.body(text, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
 });
 
 async function readShards(env: Env) {
   const shards = Array.from({ length: METRICS_SHARDS }, (_, shard) => metricsOf(env, shard).read());
-  return sumOf(await Promise.all(shards));
-}
-
-function gauges({ pools, agents, queue_depth, checks }: SystemState, version: string): Gauge[] {
-  const one = (value: number) => [{ labels: {}, value }];
-  return [
-    { name: "comfy_edge_info", help: "Version of the API Worker.", samples: [{ labels: { version }, value: 1 }] },
-    {
-      name: "comfy_edge_up",
-      help: "1 when the part answered when last asked.",
-      samples: Object.entries(checks).map(([part, check]) => ({ labels: { part }, value: check === "ok" ? 1 : 0 })),
-    },
-    {
-      name: "comfy_edge_agents",
-      help: "Agents with an open control socket by pool and state; busy ones are online too.",
-      samples: pools.flatMap(({ pool, online, busy }) => [
-        { labels: { pool, state: "online" }, value: online },
-        { labels: { pool, state: "busy" }, value: busy },
-      ]),
-    },
-    { name: "comfyui_active_workers", help: "Agents online in all pools.", samples: one(agents.online) },
-    { name: "comfyui_queue_depth", help: "Jobs ready to be taken in all pools.", samples: one(queue_depth) },
-    { name: "job_queue_depth", help: "Jobs ready to be taken in all pools.", samples: one(queue_depth) },
-  ];
+  const figures = await Promise.all(shards);
+  return { counters: sumOf(figures.map(({ counters }) => counters)), held: sumOf(figures.map(({ gauges }) => gauges)) };
 }

@@ -5,8 +5,18 @@
 
 /** Counter name with its labels as Prometheus text (`name{a="b"}`) -> increment. */
 export type CounterDeltas = { [series: string]: number };
+/** What a source holds at the moment, by gauge; forgotten after `ttl_ms` without news. */
+export type HoldingReport = { values: { [name: string]: number }; ttl_ms: number };
+/** `id`: random; the same batch again changes nothing. */
+export type MetricsBatch = {
+  id: string;
+  deltas: CounterDeltas;
+  holdings: { [source: string]: HoldingReport };
+};
+/** Counters, and the sums of what all sources hold. */
+export type MetricsFigures = { counters: CounterDeltas; gauges: { [name: string]: number } };
 
 export interface MetricsRpc {
-  add(deltas: CounterDeltas): Promise<void>;
-  read(): Promise<CounterDeltas>;
+  add(batch: MetricsBatch): Promise<void>;
+  read(): Promise<MetricsFigures>;
 }

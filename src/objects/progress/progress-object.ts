@@ -5,13 +5,14 @@
 import { DurableObject } from "cloudflare:workers";
 import { type Env, type Settings, settingsOf } from "../../platform/env.ts";
 import { causeOf, logLine } from "../../platform/log.ts";
+import { flushSoon, hold } from "../../platform/metrics.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { type AccountId, accountIdSchema, type JobId, jobIdSchema } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import { PING, PONG, VIEWER_SUBPROTOCOL } from "../../protocol/progress.ts";
 import { isTerminal } from "../../protocol/states.ts";
 import { EDGE_HEADERS, type LiveProgress, type ProgressRpc, type Snapshot, type ViewerIdentity } from "../contract.ts";
-import { accountOf } from "../locate.ts";
+import { accountOf, metricsSinks } from "../locate.ts";
 import { answerClose, closeQuietly } from "../sockets.ts";
 import { Access, type Admission } from "./access.ts";
 import { AgentFrames } from "./agent-frames.ts";
@@ -22,6 +23,9 @@ import { FrameWriter } from "./frame-writer.ts";
 import { Picture } from "./picture.ts";
 import { type Carrier, Tickets } from "./tickets.ts";
 import { type Close, type Outgoing, type Viewer, Viewers } from "./viewers.ts";
+
+/** Viewers of a job are counted for so long without news of them. */
+const VIEWERS_TTL_MS = 3_600_000;
 
 const REFUSED: { [why in Extract<Admission, { ok: false }>["why"]]: Close & { status: number } } = {
   unknown: { status: 404, code: CLOSE.REFUSED, reason: "unknown job" },
@@ -122,6 +126,7 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
       this.#viewers.close(viewer, REFUSED[admission.why]);
       if (identity.transport === "sse") return new Response(null, { status: REFUSED[admission.why].status });
     }
+    this.#reportViewers();
     const headers: HeadersInit = hasProtocol ? { "Sec-WebSocket-Protocol": VIEWER_SUBPROTOCOL } : {};
     return new Response(null, { status: 101, webSocket: client, headers });
   }
@@ -222,8 +227,16 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     }
   }
 
+  /** For the figures alone: how many watch now. */
+  #reportViewers(): void {
+    const values = { active_connections: this.#viewers.count };
+    hold(`viewers:${this.#account}:${this.#job}`, { values, ttl_ms: VIEWERS_TTL_MS });
+    flushSoon(this.ctx, metricsSinks(this.env), Date.now());
+  }
+
   async #gone(socket: WebSocket): Promise<void> {
     const viewer = this.#viewers.remove(socket);
+    if (viewer !== null) this.#reportViewers();
     if (viewer !== null) this.#tickets.handOn(viewer, this.#carriers());
     const lost = this.#agents.gone(socket);
     if (lost === null) return;

@@ -58,6 +58,10 @@ export class Viewers {
     return [...this.#open.values()].filter(({ kept }) => kept.ticket === nonce);
   }
 
+  get count(): number {
+    return this.#open.size;
+  }
+
   /** True when anyone has had its snapshot. */
   isWatched(): boolean {
     for (const { ready } of this.#open.values()) if (ready) return true;
