@@ -1,5 +1,5 @@
 /**
- * The five projects of the suite (DESIGN 11). `npm test` runs all; `--project NAME` one.
+ * The six projects of the suite (DESIGN 11). `npm test` runs all; `--project NAME` one.
  */
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
@@ -47,6 +47,7 @@ export default defineConfig({
       node("flows", 60_000),
       node("faults", 60_000),
       conformance,
+      node("browser", 60_000),
     ],
   },
 });

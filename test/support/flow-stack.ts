@@ -28,6 +28,8 @@ export type FlowOptions = {
   agents?: number;
   /** Duration of one sampling step; default 20. */
   stepMs?: number;
+  /** ComfyUI sends previews; default false. */
+  previews?: boolean;
   comfyuiUrl?: string;
   port?: number;
   /** A folder that outlives the stack; default: a new one, removed by `stop`. */
@@ -46,7 +48,8 @@ export function newDataDir(): string {
 
 export async function startFlowStack(options: FlowOptions = {}): Promise<FlowStack> {
   const dataDir = options.dataDir ?? newDataDir();
-  const simulatorArgs = ["--step-ms", String(options.stepMs ?? 20)];
+  const previews = options.previews ? ["--preview-method", "latent2rgb"] : [];
+  const simulatorArgs = ["--step-ms", String(options.stepMs ?? 20), ...previews];
   const stack = await startStack({
     port: options.port ?? 0,
     dataDir,
