@@ -16,7 +16,7 @@ import { type PresentedKey, presentedKey } from "./presented-key.ts";
 import { verifyRemembered } from "./verified-keys.ts";
 
 const USER_MISMATCH = refusalOf("FORBIDDEN", "X-User-ID does not belong to this key.", { field: "X-User-ID" });
-const USER_NEEDED = refusalOf("BAD_REQUEST", "A service key needs X-User-ID: 1 to 128 of A-Z a-z 0-9 . _ : @ -", {
+const USER_NEEDED = refusalOf("BAD_REQUEST", "A service key needs X-User-ID: 1 to 128 letters, digits and . _ : @ - of ASCII.", {
   field: "X-User-ID",
 });
 
