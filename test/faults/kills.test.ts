@@ -31,13 +31,13 @@ async function succeeds(job: string, seed: string): Promise<number> {
   return view.attempt;
 }
 
-it("finishes a job whose only agent was killed: the agent comes back and takes it again", async () => {
+it("F6: finishes a job whose only agent was killed: the agent comes back and takes it again", async () => {
   const job = await runningJob("31");
   await flow.agents[0]?.process.kill();
   expect(await succeeds(job, "31")).toBe(2);
 });
 
-it("finishes a job whose ComfyUI was killed", async () => {
+it("F26: finishes a job whose ComfyUI was killed", async () => {
   const job = await runningJob("32");
   await flow.agents[0]?.simulator?.kill();
   expect(await succeeds(job, "32")).toBeGreaterThanOrEqual(1);

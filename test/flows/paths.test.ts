@@ -1,8 +1,12 @@
 /**
  * The main path through every real part, by each way a job can travel: each ends succeeded with the pixels ComfyUI itself draws.
  */
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
+import { z } from "zod";
 import type { Agent } from "../../dev/stack/agent.ts";
+import { canonicalText, parseStrict, stringifyLossless } from "../../src/protocol/json.ts";
 import { metric } from "../support/client.ts";
 import { graph, pixelsByComfyui } from "../support/comfyui.ts";
 import { type FlowStack, startFlowStack } from "../support/flow-stack.ts";
@@ -95,3 +99,72 @@ it("rescues the job of an agent killed in mid-run on another agent, with the sam
   expect(await flow.client.pixels(view)).toBe(await pixelsByComfyui(graph("14", 60)));
   expect((await claims(rescuer, "offer")) + (await claims(rescuer, "doorbell"))).toBe(1);
 });
+
+it("I55: gives ComfyUI every value of a workflow as it was accepted, 64-bit integers and exact fractions included", async () => {
+  const text = exactGraph();
+  const agent = await addAgent("exact");
+  const { job_id } = await flow.client.submit(`{"workflow": ${text}}`);
+  const running = await vi.waitUntil(
+    async () => {
+      const queue = await (await fetch(`${agent.comfyuiUrl}/queue`)).text();
+      return queue.includes("18446744073709551615") ? queue : null;
+    },
+    { timeout: 15_000, interval: 5 },
+  );
+  const sent = nodesIn(running, "queue_running");
+  const accepted = nodesIn(`{"x": [[0, "", ${text}]]}`, "x");
+  const saver = `"filename_prefix":${stringifyLossless("keeps/its meaning")}`;
+  expect(accepted).toContain(saver);
+  expect(sent.replace(/"filename_prefix":"(?:[^"\\]|\\.)*"/, saver)).toBe(accepted);
+  expect(await flow.client.over(job_id)).toMatchObject({ status: "succeeded" });
+});
+
+it("I50: leaves nothing of a job on its box for the jobs after it: no history, no file, and no name leads out of a folder", async () => {
+  const agent = await addAgent("shared");
+  const canary = "canary-7f3a9c";
+  const owner = await flow.newClient("pro");
+  const { job_id } = await owner.submit(`{"workflow": ${graph("50", 4).replace("a red kite over dunes", canary)}}`);
+  const view = await owner.over(job_id);
+  expect(view).toMatchObject({ status: "succeeded" });
+  const box = async (path: string) => (await fetch(`${agent.comfyuiUrl}${path}`)).text();
+  await expect.poll(async () => (await box("/history")).includes(canary), { timeout: 10_000 }).toBe(false);
+  expect(await box("/queue")).not.toContain(canary);
+  await expect
+    .poll(() => readdirSync(join(flow.dataDir, "agents", "shared", "attempts")), { timeout: 10_000 })
+    .toEqual([]);
+  const bytes = Buffer.from(await (await fetch(view.result?.artifacts[0]?.url ?? "")).arrayBuffer());
+  expect([bytes.includes(canary), bytes.includes("KSampler")]).toEqual([false, false]);
+  const output = readdirSync(join(flow.dataDir, "comfyui", "shared", "output"), { recursive: true }).map(String);
+  const names = [
+    "../output/x.png",
+    "/etc/passwd",
+    ...output.flatMap((name) => [`../output/${name}`, `${name} [output]`]),
+  ];
+  const other = await flow.newClient("pro");
+  for (const image of names) {
+    const workflow = {
+      "1": { class_type: "LoadImage", inputs: { image } },
+      "2": { class_type: "SaveImage", inputs: { images: ["1", 0], filename_prefix: "x" } },
+    };
+    const answer = await other.call("POST", "/api/v1/jobs", { body: JSON.stringify({ workflow }) });
+    expect([image, answer.status]).toEqual([image, 422]);
+  }
+});
+
+/** Values that a reader of JSON would change: beyond 2^53, trailing zeros, exponents, escapes. */
+function exactGraph(): string {
+  return graph("18446744073709551615", 30)
+    .replace('"cfg": 7.0', '"cfg": 7.123456789012345678')
+    .replace('"denoise": 1.0', '"denoise": 1e0')
+    .replace('"filename_prefix": "flow"', '"filename_prefix": "keeps/its meaning"')
+    .replace('"blurry"', '"blurry \\u00e9 \\ud83c\\udf08"');
+}
+
+/** The nodes of the first prompt in a list of ComfyUI's queue, canonical, every number token as it stands. */
+function nodesIn(text: string, list: string): string {
+  const parsed = parseStrict(text);
+  if (!parsed.ok) throw new Error("not JSON");
+  const { value } = parsed.value;
+  const lists = z.record(z.string(), z.array(z.array(z.unknown()))).parse(value);
+  return canonicalText(stringifyLossless(lists[list]?.[0]?.[2]));
+}
