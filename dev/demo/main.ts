@@ -5,12 +5,14 @@
 import { burst } from "./burst.ts";
 import { cancel } from "./cancel.ts";
 import { crash } from "./crash.ts";
+import { live } from "./live.ts";
 import { DEMO_HELP, type DemoOptions, readDemoOptions, type Scenario } from "./options.ts";
 import { picture } from "./picture.ts";
 import { openSession, type Session } from "./session.ts";
 
 const RUN: Record<Scenario, (session: Session, options: DemoOptions) => Promise<void>> = {
   picture,
+  live,
   burst,
   cancel,
   crash,

@@ -10,6 +10,7 @@ import { DemoFailure } from "./failure.ts";
 export const DEMO_HELP = `npm run demo -- [SCENARIO] [--prompt TEXT] [--workflow FILE] [--count N] [--data DIR]
 
   (no scenario)     one picture, with live progress
+  live              a long job to watch in a browser, until Ctrl-C
   burst             8 jobs at once against a limit of 5
   cancel            a job stopped in mid-run
   crash             an agent killed in mid-run, another one rescues its job
@@ -21,7 +22,7 @@ export const DEMO_HELP = `npm run demo -- [SCENARIO] [--prompt TEXT] [--workflow
 
   COMFYUI_URL=http://127.0.0.1:8188 npm run demo   drives that ComfyUI instead of the simulator`;
 
-const SCENARIOS = ["picture", "burst", "cancel", "crash"] as const;
+const SCENARIOS = ["picture", "live", "burst", "cancel", "crash"] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
 export type DemoOptions = {
@@ -42,7 +43,7 @@ export function readDemoOptions(args: string[], env: { COMFYUI_URL?: string | un
   const [name = "picture", ...more] = positionals;
   const scenario = SCENARIOS.find((known) => known === name);
   if (!scenario || more.length > 0)
-    throw new DemoFailure(`there is no scenario ${positionals.join(" ")}; there are burst, cancel and crash`);
+    throw new DemoFailure(`there is no scenario ${positionals.join(" ")}; there are live, burst, cancel and crash`);
   if (values.prompt !== undefined && values.workflow !== undefined)
     throw new DemoFailure("--prompt and --workflow exclude each other");
   const count = /^[1-8]$/.test(values.count ?? "1") ? Number(values.count ?? "1") : null;

@@ -7,7 +7,7 @@ import { join, relative } from "node:path";
 import { type Accepted, Api, type View } from "./api.ts";
 import { DemoFailure } from "./failure.ts";
 import type { DemoOptions } from "./options.ts";
-import type { Session } from "./session.ts";
+import { livePage, type Session } from "./session.ts";
 import { drawsColor, duration, halfBlocks, ProgressLine } from "./terminal.ts";
 
 const EXTENSIONS: Record<string, string> = {
@@ -24,6 +24,11 @@ export async function picture(session: Session, options: DemoOptions): Promise<v
   console.log(
     `  ${options.workflow === null ? `“${options.prompt}”` : "your workflow"} · ${accepted.map((a) => a.job_id).join(" ")}`,
   );
+  const [first] = accepted;
+  if (first)
+    console.log(
+      `  live in a browser${session.stays ? "" : ", while this demo runs"}: ${livePage(session.stack, first.job_id)}`,
+    );
   const views = await watchAll(api, accepted);
   const paths: string[] = [];
   for (const [n, view] of views.entries()) paths.push(...(await save(api, session, view, n === 0)));
@@ -95,6 +100,7 @@ function next(session: Session, options: DemoOptions): string {
   return [
     "",
     "  Next:",
+    `    npm run demo -- live${flag}                  watch a job in a browser: bar, preview, picture`,
     `    npm run demo -- crash${flag}                 kill an agent in mid-run, watch another one rescue the job`,
     session.comfyuiUrl === null
       ? `    COMFYUI_URL=http://127.0.0.1:8188 npm run demo${flag === "" ? "" : ` --${flag}`}   the same with your own ComfyUI`

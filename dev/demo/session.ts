@@ -9,7 +9,19 @@ import { startStack } from "../stack/stack.ts";
 import { readStackFile, type StackFile } from "../stack/stack-file.ts";
 import { DemoFailure } from "./failure.ts";
 
-export type Session = { stack: StackFile; dataDir: string; comfyuiUrl: string | null; stop(): Promise<void> };
+export type Session = {
+  stack: StackFile;
+  dataDir: string;
+  comfyuiUrl: string | null;
+  /** The stack runs on after the demo. */
+  stays: boolean;
+  stop(): Promise<void>;
+};
+
+/** The page that shows a job live. The key is in the fragment, which no browser sends, and leaves the address bar at once. */
+export function livePage({ api_url, user_key }: StackFile, job: string): string {
+  return `${api_url}/demo/${job}#key=${user_key}`;
+}
 
 export async function openSession(options: { dataDir: string; comfyuiUrl: string | null }): Promise<Session> {
   const dataDir = resolve(options.dataDir);
@@ -20,7 +32,7 @@ export async function openSession(options: { dataDir: string; comfyuiUrl: string
       throw new DemoFailure(
         `the stack that runs (process ${running.pid}) drives another ComfyUI: stop it, or choose another folder by --data`,
       );
-    return { stack: running, dataDir, comfyuiUrl, stop: async () => undefined };
+    return { stack: running, dataDir, comfyuiUrl, stays: true, stop: async () => undefined };
   }
   if (comfyuiUrl !== null) mustAnswer(comfyuiUrl, await Promise.all(comfyuiUrl.split(",").map(probeComfyui)));
   process.stdout.write("starting a local stack…\n");
@@ -36,7 +48,7 @@ export async function openSession(options: { dataDir: string; comfyuiUrl: string
     await started.stop();
     throw new DemoFailure(down.map((d) => `${d.name} is down: ${d.detail}`).join("; "));
   }
-  return { stack: started.file, dataDir, comfyuiUrl, stop: started.stop };
+  return { stack: started.file, dataDir, comfyuiUrl, stays: false, stop: started.stop };
 }
 
 function mustAnswer(url: string, probes: Dependency[]): void {

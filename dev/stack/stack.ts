@@ -60,7 +60,7 @@ export const DEFAULTS: StackOptions = {
   comfyuiUrl: null,
   vars: {},
   // A picture of 20 steps takes about two seconds: long enough to watch, short enough to wait for.
-  simulatorArgs: ["--step-ms", "90"],
+  simulatorArgs: ["--step-ms", "90", "--preview-method", "latent2rgb"],
   agentEnv: {},
   say: () => undefined,
 };
