@@ -15,6 +15,7 @@ import { LeaseKeeper } from "./lease-keeper.ts";
 import type { Log } from "./log.ts";
 import { type Health, Metrics } from "./metrics.ts";
 import { Orphans } from "./orphans.ts";
+import { PoolReport } from "./pool-report.ts";
 import { PoolVoice } from "./pool-voice.ts";
 import { type Handled, QueueSource } from "./queue-source.ts";
 import { Slot } from "./slot.ts";
@@ -35,6 +36,7 @@ export class Agent {
   readonly #queue: QueueSource;
   readonly #claims: Claims;
   readonly #voice: PoolVoice;
+  readonly #report: PoolReport;
   #draining = false;
   #resuming: NodeJS.Timeout | null = null;
   #wasRejected = false;
@@ -79,6 +81,7 @@ export class Agent {
       rejected,
     });
     this.#voice = new PoolVoice(config.AGENT_NAME, AGENT_VERSION, this.slots, this.#link);
+    this.#report = new PoolReport(this.metrics, this.slots, this.#link);
     const queueHooks = {
       idleSlots: () => (this.#draining ? 0 : this.slots.filter((slot) => slot.isIdle).length),
       offersFlow: () => this.#offersFlow,
@@ -119,6 +122,7 @@ export class Agent {
     for (const slot of this.slots) slot.start();
     this.#link.start();
     this.#queue.start();
+    this.#report.start();
   }
 
   /** Takes no more work, waits up to `graceMs` for attempts to end, then hands back what is left. */
@@ -147,6 +151,7 @@ export class Agent {
 
   async close(): Promise<void> {
     this.#claims.stop();
+    this.#report.stop();
     this.#disk.stop();
     await this.#queue.stop();
     this.#link.stop();
@@ -188,6 +193,7 @@ export class Agent {
 
   #slotChanged(slot: Slot): void {
     if (this.#voice.tell(slot) && slot.isIdle) this.#queue.slotIdle();
+    this.#report.slotChanged();
   }
 
   #allChanged(): void {

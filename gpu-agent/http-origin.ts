@@ -61,7 +61,8 @@ export class HttpOrigin {
 
   /** Sends and reads the whole answer as text. Throws CallFailed. */
   async call(method: Dispatcher.HttpMethod, path: string, options: CallOptions = {}): Promise<Answer> {
-    const limit = AbortSignal.timeout(options.timeout_ms ?? DEFAULT_TIMEOUT_MS);
+    // Whole milliseconds: a fraction would be thrown back as a bad argument.
+    const limit = AbortSignal.timeout(Math.ceil(options.timeout_ms ?? DEFAULT_TIMEOUT_MS));
     const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
     try {
       const response = await this.#request(method, path, options, signal);
@@ -82,7 +83,7 @@ export class HttpOrigin {
   }
 
   #request(method: Dispatcher.HttpMethod, path: string, options: CallOptions, signal: AbortSignal | undefined) {
-    const timeout = options.timeout_ms ?? DEFAULT_TIMEOUT_MS;
+    const timeout = Math.ceil(options.timeout_ms ?? DEFAULT_TIMEOUT_MS);
     return request(/^https?:/.test(path) ? new URL(path) : this.url(path), {
       method,
       dispatcher: this.#agent,

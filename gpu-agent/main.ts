@@ -85,8 +85,8 @@ async function main(): Promise<void> {
     await agent.metrics
       .serve(config.METRICS_PORT, () => agent.health(), refresh)
       .catch(() => complain(`METRICS_PORT ${config.METRICS_PORT} is taken`));
-    watchGpu(agent.metrics);
   }
+  watchGpu(agent.metrics);
   onSignals(agent, config, log);
   log.info({ version: AGENT_VERSION, slots: config.COMFYUI_URL.length, pool: config.POOL }, "gpu-agent started");
   agent.start();

@@ -4,6 +4,8 @@
  */
 import { createServer, type Server } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { COMFY_CALL_BOUNDS_S } from "../src/protocol/agent-api.ts";
+import { ComfyTally } from "./comfy-tally.ts";
 
 export type Health = {
   alive: boolean;
@@ -13,6 +15,8 @@ export type Health = {
 
 export class Metrics {
   readonly registry = new Registry();
+  /** The same calls to ComfyUI once more, for the pool. */
+  readonly comfy = new ComfyTally();
   readonly claims = this.#counter("comfy_agent_claims_total", "Claims by path and answer", ["via", "result"]);
   readonly jobs = this.#counter("comfy_agent_jobs_total", "Attempts by how they ended", ["outcome"]);
   readonly gpuSeconds = this.#counter("comfy_agent_gpu_seconds_total", "Seconds the GPU worked for attempts", []);
@@ -28,7 +32,7 @@ export class Metrics {
     name: "comfyui_request_duration_seconds",
     help: "Duration of calls to ComfyUI",
     labelNames: ["route"] as const,
-    buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15],
+    buckets: [...COMFY_CALL_BOUNDS_S],
     registers: [this.registry],
   });
   readonly breaker = this.#gauge("comfyui_circuit_breaker_state", "0 closed, 1 open, 2 half open", ["slot"]);
@@ -45,6 +49,7 @@ export class Metrics {
     this.requests.inc({ route, status: String(status) });
     if (status === 0 || status >= 500) this.failures.inc({ route });
     this.duration.observe({ route }, ms / 1_000);
+    this.comfy.observe(status, ms / 1_000);
   }
 
   /** Resolves with the port it listens on. `refresh` runs before each scrape. */

@@ -1,6 +1,6 @@
 /**
  * Owns what the GPU itself reports, where `nvidia-smi` is there to ask.
- * Invariant: without it nothing is reported and nothing fails; it is asked only while somebody may scrape.
+ * Invariant: without it nothing is reported and nothing fails; one question every 10 s.
  */
 import { execFile } from "node:child_process";
 import type { Metrics } from "../metrics.ts";
