@@ -20,10 +20,16 @@ const conformance = node("conformance", 60_000);
 Object.assign(conformance.test, { provide: { base_url: process.env.BASE_URL ?? "" } });
 
 /** What a run is asked for, told to the tests of the Workers runtime, which see no environment variables. */
-const { LONG, MODEL_RUNS, MODEL_SEED, MODEL_PATH } = process.env;
+const { LONG, MODEL_RUNS, MODEL_SEED, MODEL_PATH, MODEL_REPLAY, FUZZ_RUNS, FUZZ_SEED } = process.env;
 const asked = {
   long: LONG === "1",
-  model: { runs: Number(MODEL_RUNS ?? 300), seed: MODEL_SEED ? Number(MODEL_SEED) : null, path: MODEL_PATH ?? "" },
+  model: {
+    runs: Number(MODEL_RUNS ?? 300),
+    seed: MODEL_SEED ? Number(MODEL_SEED) : null,
+    path: MODEL_PATH ?? "",
+    replay: MODEL_REPLAY ?? "",
+  },
+  fuzz: { runs: Number(FUZZ_RUNS ?? (LONG === "1" ? 500 : 30)), seed: Number(FUZZ_SEED ?? Date.now() % 2 ** 31) },
 };
 
 export default defineConfig({

@@ -91,14 +91,14 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
     find: "dispatch(ctx, tables, now, effects);",
     replace: "",
     why: "a place freed by a cancel would stay empty until the next sweep",
-    tests: LIMITS,
+    tests: TIME,
   },
   {
     file: "src/objects/account/finish.ts",
     find: "dispatch(ctx, tables, now, effects);",
     replace: "",
     why: "a place freed by an ended job would stay empty until the next sweep",
-    tests: LIMITS,
+    tests: TIME,
   },
   {
     file: "src/objects/account/finish.ts",

@@ -150,7 +150,7 @@ export const DOMAIN_MUTANTS: readonly Mutant[] = [
     find: "return Math.min(now + job.queue_timeout_ms, latestEnd(job));",
     replace: "return now + job.queue_timeout_ms;",
     why: "a job handed back again and again would live for ever",
-    tests: STATES,
+    tests: ATTEMPTS,
   },
   {
     file: "src/domain/rate-limit.ts",

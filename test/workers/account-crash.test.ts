@@ -168,13 +168,13 @@ const failed = {
 describe("dying at an await", () => {
   it.each(points)("$phase $name loses no job, commits none twice and leaks no slot (F55)", async ({ name, phase }) => {
     const account = await openAccount("internal");
-    const world = new World(account, DEFAULT_ROLES.internal, false);
+    const world = new World(account, DEFAULT_ROLES.internal, "all");
     const crash = new Crash(name, phase);
     await life(account, crash, world);
     expect(crash.reached, `no call of this test passes ${name}`).toBe(true);
     watchSteps(null);
     await comeToRest(world);
-    const rows = await readRows(account.account);
+    const { rows } = await readRows(account.account);
     const ends = world.jobs.map((job) => statusOf(rows, job));
     expect(ends).toEqual(["succeeded", "canceled", "failed", "canceled"]);
     expect({ live: rows.live, outbox: rows.outbox }).toEqual({ live: [], outbox: [] });
@@ -202,9 +202,9 @@ describe("dying before the commit is durable", () => {
     );
     storage.restore();
     expect(first).toBe("died");
-    expect((await readRows(account.account)).jobs).toEqual([]);
+    expect((await readRows(account.account)).rows.jobs).toEqual([]);
     expect(await account.submit([newJob()], over)).toMatchObject({ ok: true, value: { replayed: false } });
     expect(await account.submit([newJob()], over)).toMatchObject({ ok: true, value: { replayed: true } });
-    expect((await readRows(account.account)).jobs).toHaveLength(1);
+    expect((await readRows(account.account)).rows.jobs).toHaveLength(1);
   });
 });

@@ -167,8 +167,9 @@ describe("a place that becomes free", () => {
     await withRole(account.account, "internal", { max_running: 1 }, async () => {
       const first = await account.submitOne({ run_timeout_ms: 30_000 });
       const next = await account.submitOne({ priority: 1 });
-      expect(await account.claim(next)).toEqual({ ok: false, refusal: "not_yet" });
+      expect((await account.get(next)).waiting?.reason).toBe("own_limit");
       await free(account, first);
+      expect((await account.get(next)).waiting?.reason).not.toBe("own_limit");
       expect((await account.claim(next)).ok).toBe(true);
     });
   });

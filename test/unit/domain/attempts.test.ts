@@ -26,6 +26,14 @@ describe("a cancelled job", () => {
   });
 });
 
+describe("a job handed back again and again", () => {
+  it("waits for its latest end and no longer: four times its timeouts from the submit (I17)", () => {
+    const job = jobIn("running", { queued_at: NOW - 16_000_000 });
+    expect(moved(job, "release").job.queue_deadline).toBe(NOW + 800_000);
+    expect(moved({ ...job, queued_at: NOW }, "release").job.queue_deadline).toBe(NOW + 3_600_000);
+  });
+});
+
 describe("the kept outcome of an attempt", () => {
   const reported: [Status, EventName, string][] = [
     ["running", "complete", "succeeded"],

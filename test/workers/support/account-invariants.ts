@@ -3,119 +3,143 @@
  * Invariant: each check names the invariant it holds; nothing here knows how the object works.
  */
 import type { JobId } from "../../../src/protocol/ids.ts";
+import { holds, type InvariantId } from "./account-ledger.ts";
 import { isActive, type JobRow, type LiveRow, type Rows, takesPlace } from "./account-rows.ts";
 
 export type Limits = { max_active: number; max_running: number };
 /** What outsiders know: which jobs were accepted, which cancels acknowledged, which manifests reported. */
 export type Known = {
   accepted: ReadonlySet<string>;
-  /** Submits whose answer nobody saw: their jobs may exist or not. */
-  unsure: number;
   cancelled: ReadonlySet<string>;
+  /** Of these, cancelled before any claim. */
+  never_claimed: ReadonlySet<string>;
   manifests: ReadonlyMap<string, readonly string[]>;
   limits: Limits;
+  /** Slots by the object's own account. */
+  active: number;
 };
 
 const TERMINAL = ["succeeded", "failed", "canceled", "expired"];
+/** Public states a job may go to from each. */
+const LISTED: { [from: string]: readonly string[] } = {
+  queued: ["running", "queued", ...TERMINAL],
+  running: ["queued", "canceling", "succeeded", "failed"],
+  canceling: ["canceled"],
+};
+/** A job's life is bounded by its timeouts for each attempt and one more; a lease, a cancel and the alarm come on top. */
+const SLACK_MS = 120_000;
 
 export function violations(before: Rows | null, rows: Rows, known: Known, now: number): string[] {
   const found: string[] = [];
-  const expect = (holds: boolean, name: string) => {
-    if (!holds) found.push(name);
+  const expect: Expect = (id, isSo, what) => {
+    if (!holds(id, isSo, what)) found.push(`${id}: ${what}`);
   };
   const live = new Map(rows.live.map((row) => [row.job, row]));
-  checkAccount(rows, known, now, expect);
+  checkAccount(before, rows, known, expect);
+  checkAlarm(rows, now, expect);
   for (const job of rows.jobs) checkJob(job, live.get(job.job) ?? null, known, expect);
-  for (const row of rows.live) checkLive(row, rows, known.limits, expect);
+  for (const row of rows.live.filter(isActive)) checkLive(row, rows, known.limits, now, expect);
   if (before) checkHistory(before, rows, expect);
   return found;
 }
 
-type Expect = (holds: boolean, name: string) => void;
+type Expect = (id: InvariantId, isSo: boolean, what: string) => void;
 
-function checkAccount(rows: Rows, known: Known, now: number, expect: Expect): void {
+function checkAccount(before: Rows | null, rows: Rows, known: Known, expect: Expect): void {
   const ids = new Set(rows.jobs.map((j) => j.job));
-  for (const job of known.accepted) expect(ids.has(job), `I8: accepted ${job} is not readable`);
-  const extra = rows.jobs.length - known.accepted.size;
-  expect(extra <= known.unsure, `I4: ${extra} jobs nobody was told of, ${known.unsure} answers unseen`);
+  for (const job of known.accepted) expect("I8", ids.has(job), `accepted ${job} is not there`);
+  const extra = rows.jobs.filter((j) => !known.accepted.has(j.job)).length;
+  expect("I4", extra === 0, `${extra} jobs nobody was told of`);
   const active = rows.live.filter(isActive);
-  expect(active.length <= known.limits.max_active, `I1: ${active.length} slots held`);
+  const was = before?.live.filter(isActive).length ?? 0;
+  expect("I1", active.length <= Math.max(known.limits.max_active, was), `${active.length} slots held, ${was} before`);
   const open = rows.jobs.filter((j) => !TERMINAL.includes(j.state));
-  expect(open.length === active.length, "I2: slots held and jobs not terminal disagree");
+  expect("I2", open.length === active.length, `${active.length} slots held, ${open.length} jobs not over`);
+  expect("I2", known.active === active.length, `${active.length} slots by the rows, ${known.active} by the object`);
   const places = rows.live.filter(takesPlace).length;
-  expect(places <= known.limits.max_running, `${places} jobs are rung or leased`);
-  const due = rows.live.flatMap((r) => (r.due === null ? [] : [r.due]));
-  const first = Math.min(...due);
-  expect(due.length === 0 || rows.alarm !== null, "I9: there is something due and no alarm");
-  expect(
-    rows.alarm === null || rows.alarm <= Math.max(first, now) + 1,
-    `I9: the alarm is ${(rows.alarm ?? 0) - first} ms late`,
-  );
+  const placesBefore = before?.live.filter(takesPlace).length ?? 0;
+  expect("I1", places <= Math.max(known.limits.max_running, placesBefore), `${places} jobs are rung or leased`);
   for (const { jobs } of rows.idempotency)
-    for (const job of jobs) expect(ids.has(job), "I39: a key remembers a job that does not exist");
+    for (const job of jobs) expect("I39", ids.has(job), `a key remembers ${job}, which does not exist`);
+}
+
+function checkAlarm(rows: Rows, now: number, expect: Expect): void {
+  const due = [...rows.live.flatMap((r) => (r.due === null ? [] : [r.due])), ...rows.outbox.map((o) => o.due_at)];
+  if (due.length === 0) return;
+  const first = Math.min(...due);
+  const late = rows.alarm === null ? "no alarm" : `the alarm ${rows.alarm - first} ms late`;
+  expect("I9", rows.alarm !== null && rows.alarm <= Math.max(first, now) + 1, `something is due and ${late}`);
 }
 
 function checkJob(job: JobRow, live: LiveRow | null, known: Known, expect: Expect): void {
   const { outcome } = job.doc;
   const terminal = TERMINAL.includes(job.state);
-  expect(terminal || (live !== null && isActive(live)), `I17: ${job.job} is not terminal and nothing drives it`);
-  expect(!terminal || live === null || !isActive(live), `I3: ${job.job} ended and still holds a slot`);
-  expect(terminal === (outcome !== null), `${job.job} has an outcome exactly when it ended`);
+  expect("I17", terminal || (live !== null && isActive(live)), `${job.job} is not over and nothing drives it`);
+  if (terminal) expect("I3", live === null || !isActive(live), `${job.job} ended and still holds a slot`);
+  expect("I13", terminal === (outcome !== null), `${job.job} is ${job.state}, with ${outcome ? "an" : "no"} outcome`);
   if (!outcome) return;
-  const commits = outcome.attempts.filter((a) => a.answer === "succeeded");
-  expect(
-    commits.length === (job.state === "succeeded" ? 1 : 0),
-    `I21: ${job.job} was committed ${commits.length} times`,
-  );
-  expect(
-    outcome.artifacts.length === 0 || job.state === "succeeded",
-    `I25: ${job.job} shows artifacts as ${job.state}`,
-  );
-  expect(
-    !known.cancelled.has(job.job) || job.state === "canceled",
-    `I25: a cancel was acknowledged, ${job.job} is ${job.state}`,
-  );
-  for (const artifact of outcome.artifacts) {
-    const reported = known.manifests.get(job.job) ?? [];
-    expect(artifact.key === null || reported.includes(artifact.key), `I30: ${artifact.key} was never reported`);
+  const commits = outcome.attempts.filter((a) => a.answer === "succeeded").length;
+  expect("I21", commits === (job.state === "succeeded" ? 1 : 0), `${job.job} was committed ${commits} times`);
+  if (known.cancelled.has(job.job)) {
+    expect("I25", job.state === "canceled", `a cancel was acknowledged, ${job.job} is ${job.state}`);
+    expect("I25", outcome.artifacts.length === 0, `${job.job} shows artifacts as ${job.state}`);
   }
-  const revisions = outcome.events.map((e) => e.revision);
-  expect(isGapless(revisions) && revisions.at(-1) === job.revision, `I14: revisions of ${job.job} are ${revisions}`);
-  expect(outcome.receipt.attempts_charged <= outcome.receipt.attempts, `I15: ${job.job} was charged too much`);
+  if (known.never_claimed.has(job.job))
+    expect("I29", outcome.receipt.attempts === 0, `${job.job} was cancelled unclaimed and ran`);
+  const committed = outcome.attempts.find((a) => a.answer === "succeeded");
+  for (const { key } of outcome.artifacts) {
+    expect("I30", key === null || (known.manifests.get(job.job) ?? []).includes(key), `${key} was never reported`);
+    const prefix = `/${job.job}/${committed?.attempt}-${committed?.nonce.slice(0, 8)}/`;
+    expect("I31", key?.includes(prefix) === true, `${key} is not under ${prefix}`);
+  }
+  checkEvents(job.job, outcome.events, job.revision, expect);
+  const charged = outcome.attempts.filter((a) => a.charged).length;
+  expect("I15", outcome.receipt.attempts_charged === charged, `${job.job} was charged otherwise than its attempts`);
 }
 
-function checkLive(row: LiveRow, rows: Rows, limits: Limits, expect: Expect): void {
+type Event = { revision: number; from: string | null; to: string };
+
+function checkEvents(job: string, events: readonly Event[], revision: number, expect: Expect): void {
+  const revisions = events.map((e) => e.revision);
+  const gapless = revisions.every((r, i) => i === 0 || r === (revisions[i - 1] ?? 0) + 1);
+  expect("I14", gapless && revisions.at(-1) === revision, `revisions of ${job} are ${revisions}, it says ${revision}`);
+  const strays = events.filter((e) => e.from !== null && LISTED[e.from]?.includes(e.to) !== true);
+  expect("I14", strays.length === 0, `${job} went ${strays.map((e) => `${e.from} to ${e.to}`)}`);
+}
+
+function checkLive(row: LiveRow, rows: Rows, limits: Limits, now: number, expect: Expect): void {
   const leased = ["preparing", "running", "canceling"].includes(row.status);
-  expect((row.nonce !== null) === leased, `I19: ${row.job} is ${row.status} with lease ${row.nonce}`);
-  expect(row.charged <= row.max_attempts, `I15: ${row.job} charged ${row.charged}`);
-  expect(row.due !== null, `I17: the clock forgot ${row.job}`);
-  if (!isActive(row)) return;
-  const revisions = row.memo.events.map((e) => e.revision);
-  expect(isGapless(revisions) && revisions.at(-1) === row.revision, `I14: revisions of ${row.job} are ${revisions}`);
-  const waits = row.status === "queued" && row.ring_at === null && row.not_before === null;
+  expect("I19", (row.nonce !== null) === leased, `${row.job} is ${row.status} with lease ${row.nonce}`);
+  const charged = row.memo.attempts.filter((a) => a.charged).length;
+  expect("I15", row.charged === charged && row.charged < row.max_attempts, `${row.job} charged ${row.charged}`);
+  checkEvents(row.job, row.memo.events, row.revision, expect);
+  if (row.attempt > 1)
+    expect("I6", rows.live.filter((r) => r.job === row.job).length === 1, `${row.job} holds two slots`);
+  const lost = row.memo.attempts.filter((a) => a.outcome === "lease_expired" && a.started_at !== null);
+  if (lost.length > 0) expect("I16", new Set(lost.map((a) => a.agent)).size < 2, `${row.job} goes on poisoned`);
+  const end = row.queued_at + (row.max_attempts + 1) * (row.queue_timeout_ms + row.run_timeout_ms) + SLACK_MS;
+  const overdue = rows.alarm === null || rows.alarm <= now;
+  expect("I17", row.due !== null && (overdue || now <= end), `${row.job} outlived its latest end`);
+  if (row.status !== "queued") return;
   const full = rows.live.filter(takesPlace).length >= limits.max_running;
-  expect(!waits || full, `I10: ${row.job} is held although there is room`);
+  const waits = row.ring_at !== null || row.not_before !== null;
+  expect("I10", waits || full, `${row.job} is held although there is room`);
 }
 
 function checkHistory(before: Rows, rows: Rows, expect: Expect): void {
   const now = new Map(rows.jobs.map((j) => [j.job, j]));
   const alive = new Map(rows.live.map((r) => [r.job, r]));
   for (const job of before.jobs) {
-    const later = now.get(job.job);
-    if (TERMINAL.includes(job.state))
-      expect(JSON.stringify(later) === JSON.stringify(job), `I13: ${job.job} changed after its end`);
+    if (!TERMINAL.includes(job.state)) continue;
+    expect("I13", JSON.stringify(now.get(job.job)) === JSON.stringify(job), `${job.job} changed after its end`);
   }
   for (const row of before.live) {
     const later = alive.get(row.job);
     if (!later) continue;
-    expect(later.attempt >= row.attempt && later.revision >= row.revision, `I15, I20: ${row.job} went back`);
+    expect("I15", later.attempt >= row.attempt && later.revision >= row.revision, `${row.job} went back`);
     const same = later.attempt === row.attempt && row.nonce !== null && later.nonce !== null;
-    expect(!same || later.nonce === row.nonce, `I19: ${row.job} changed hands within an attempt`);
+    if (same) expect("I19", later.nonce === row.nonce, `${row.job} changed hands within an attempt`);
   }
-}
-
-function isGapless(revisions: readonly number[]): boolean {
-  return revisions.every((r, i) => i === 0 || r === (revisions[i - 1] ?? 0) + 1);
 }
 
 export function statusOf(rows: Rows, job: JobId): string {

@@ -7,8 +7,15 @@ import { inject } from "vitest";
 export type Asked = {
   /** `LONG=1`: the repeats that `npm test` has no time for. */
   readonly long: boolean;
-  /** `MODEL_RUNS`, `MODEL_SEED`, `MODEL_PATH`; seed null: any. */
-  readonly model: { readonly runs: number; readonly seed: number | null; readonly path: string };
+  /** `MODEL_RUNS`; `MODEL_SEED`, `MODEL_PATH`, `MODEL_REPLAY` as a failure printed them. Seed null: any. */
+  readonly model: {
+    readonly runs: number;
+    readonly seed: number | null;
+    readonly path: string;
+    readonly replay: string;
+  };
+  /** `FUZZ_RUNS` requests to each operation, drawn from `FUZZ_SEED`; by default from the time of the run. */
+  readonly fuzz: { readonly runs: number; readonly seed: number };
 };
 
 declare module "vitest" {

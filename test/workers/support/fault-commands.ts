@@ -4,11 +4,11 @@
  */
 import { abortAllDurableObjects, evictDurableObject } from "cloudflare:test";
 import { objectOf } from "./account.ts";
-import { sometimes, type World } from "./account-world.ts";
+import { must, sometimes } from "./account-ledger.ts";
+import type { World } from "./account-world.ts";
 import { claimOnce, granted, report } from "./agent-commands.ts";
+import { took } from "./client-commands.ts";
 import { command, noteEndings } from "./model-command.ts";
-
-// --- time and faults ------------------------------------------------------------------------------------------------
 
 export const WAITS_MS = [1_000, 6_000, 10_000, 25_000, 65_000, 130_000, 3_700_000] as const;
 
@@ -23,7 +23,7 @@ export const wait = (ms: number) =>
 
 export const clockStep = (ms: number) =>
   command(`clock steps ${ms} ms`, async (world) => {
-    world.tick(ms);
+    world.step(ms);
     await world.alarmIfDue();
   });
 
@@ -43,8 +43,10 @@ export const abort = command("abort", async (world) => {
   world.forgetFlight();
 });
 
+type Call = "submit" | "cancel" | "claim" | "complete" | "fail" | "renew" | "alarm";
+
 /** The object dies while a verb is under way: it happened or it did not, and the caller does not know. */
-export const dieDuring = (n: number, what: "submit" | "cancel" | "claim" | "complete") =>
+export const dieDuring = (n: number, what: Call) =>
   command(`die during ${what} ${n}`, async (world) => {
     const doing = begin(world, n, what).then(
       () => true,
@@ -54,17 +56,63 @@ export const dieDuring = (n: number, what: "submit" | "cancel" | "claim" | "comp
     world.forgetFlight();
     if (!(await doing)) sometimes("died with an answer unseen");
     await world.adopt();
-    // Whatever became of the lease: the row says it now, and no agent believes an answer it never got.
-    for (const lease of world.leases) if (!world.isPresent(lease)) lease.answer ??= await world.keptAnswer(lease);
+    await relearn(world);
   });
 
-async function begin(world: World, n: number, what: "submit" | "cancel" | "claim" | "complete"): Promise<void> {
+/** Whatever became of the leases: the rows say it now, and no agent believes an answer it never got. */
+async function relearn(world: World): Promise<void> {
+  for (const lease of world.leases) if (!world.isPresent(lease)) lease.answer ??= await world.keptAnswer(lease);
+}
+
+async function begin(world: World, n: number, what: Call): Promise<void> {
   const job = world.job(n);
   const lease = world.lease(n);
   if (what === "submit") await world.account.submit();
-  else if (what === "cancel" && job) await world.account.stub().cancelJob(world.account.auth, job);
-  else if (what === "claim") granted(world, await claimOnce(world, n, "agent-a", false, 0));
-  else if (what === "complete" && lease) await report(world, lease, "complete");
+  else if (what === "alarm") await world.alarm();
+  else if (what === "cancel" && job) {
+    const said = await world.account.stub().cancelJob(world.account.auth, job);
+    if (said.ok && said.value.changed) world.cancelled.add(job);
+  } else if (what === "claim") granted(world, await claimOnce(world, n, "agent-a", false, 0));
+  else if (what === "renew" && lease) await world.account.stub().renew(lease.fields, RENEWAL);
+  else if (lease && (what === "complete" || what === "fail")) {
+    const said = await report(world, lease, what);
+    if (said.ok) lease.answer ??= said.value.status;
+  }
+}
+
+const RENEWAL = { phase: "executing", progress: 0.5, progress_detail: null } as const;
+
+/** Several verbs in the same moment, in the order in which they arrive: nobody waited for anybody. */
+export const together = (n: number, calls: readonly Call[]) =>
+  command(`at once: ${calls.join(", ")} ${n}`, async (world) => {
+    const job = world.job(n);
+    const before = job === null ? null : world.live(job);
+    const lease = world.leases.find((l) => l.fields.job === job && world.isPresent(l)) ?? null;
+    const doing = calls.map(async (what) => {
+      if (what === "submit") return took(world, await world.account.submit(), null);
+      if (what === "complete" && lease) return answer(lease, await report(world, lease, what));
+      if (what === "cancel" && job) return cancelled(world, job, lease);
+      return begin(world, n, what);
+    });
+    await Promise.all(doing);
+    if (before && calls.includes("cancel") && calls.includes("complete") && lease)
+      sometimes("cancel met a commit in the same moment");
+    await relearn(world);
+  });
+
+function answer(lease: World["leases"][number], said: Awaited<ReturnType<typeof report>>): void {
+  if (said.ok) lease.answer ??= said.value.status;
+}
+
+/** Either the cancel changed the job and nothing of it is visible, or it learns of the end that came first. */
+async function cancelled(world: World, job: NonNullable<ReturnType<World["job"]>>, lease: unknown): Promise<void> {
+  const said = await world.account.stub().cancelJob(world.account.auth, job);
+  if (!said.ok) throw new Error("a cancel of an own job was refused");
+  const { changed, record } = said.value;
+  const isOver = ["succeeded", "failed", "canceled", "expired"].includes(record.status);
+  if (lease)
+    must("I26", changed ? record.status !== "succeeded" : isOver, `cancel said ${changed} of ${record.status}`);
+  if (changed) world.cancelled.add(job);
 }
 
 export const FAULTY_STEPS = [
@@ -73,6 +121,9 @@ export const FAULTY_STEPS = [
   "hints.publish",
   "hints.tell-agent",
   "hints.withdraw",
+  "drain.list-objects",
+  "drain.delete-objects",
+  "pool-status.read",
 ] as const;
 
 export const fault = (step: string, phase: "before" | "after") =>

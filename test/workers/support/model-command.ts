@@ -3,8 +3,9 @@
  * Invariant: after each, the world checks every invariant.
  */
 import type fc from "fast-check";
-import type { Rows } from "./account-rows.ts";
-import { sometimes, type World } from "./account-world.ts";
+import { sometimes } from "./account-ledger.ts";
+import { isActive, type Rows } from "./account-rows.ts";
+import type { World } from "./account-world.ts";
 
 export type Command = fc.AsyncCommand<object, World>;
 
@@ -19,12 +20,10 @@ export function command(name: string, run: (world: World) => Promise<void>): Com
   };
 }
 
-export function must(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what);
-}
-
 export function noteEndings(before: Rows | null, after: Rows): void {
-  if (after.live.some((r) => r.rings > 1)) sometimes("doorbell sent again");
+  if (after.live.some((r) => isActive(r) && r.rings > 1)) sometimes("doorbell sent again");
+  const failed = before?.outbox.filter((o) => o.tries > 0) ?? [];
+  if (failed.some((o) => !after.outbox.some((other) => other.id === o.id))) sometimes("outbox effect sent again");
   for (const job of after.jobs) {
     const was = before?.jobs.find((j) => j.job === job.job);
     if (was?.state !== "queued" || job.state === "queued") continue;
