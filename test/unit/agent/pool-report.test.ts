@@ -1,0 +1,36 @@
+/** What the pool hears of an agent's ComfyUI and machine. */
+import { expect, it } from "vitest";
+import { ComfyTally } from "../../../gpu-agent/comfy-tally.ts";
+import { COMFY_CALL_BOUNDS_S } from "../../../src/protocol/agent-api.ts";
+import { stagePerTest, until } from "../../support/agent/running-agent.ts";
+
+const ready = stagePerTest();
+
+it("hears of the calls to ComfyUI, of the machine and of the breaker as soon as an agent is there", async () => {
+  const { plane } = await ready();
+  const reports = () => plane.controlMessages.flatMap((message) => (message.type === "metrics" ? [message] : []));
+  await until(() => reports().length > 0);
+  const [report] = reports();
+  expect(report?.comfyui).toMatchObject({ failures: 0, breaker: "closed" });
+  expect(report?.comfyui.requests).toBeGreaterThan(0);
+  expect(report?.comfyui.buckets.reduce((sum, n) => sum + n, 0)).toBe(report?.comfyui.requests);
+  expect(report?.memory_bytes).toBeGreaterThan(1_000_000);
+  expect(report?.gpu_percent).toEqual([]);
+});
+
+it("hears of each call once, in the bucket of its duration; no answer and 5xx are failures", () => {
+  const tally = new ComfyTally();
+  for (const [status, seconds] of [
+    [200, 0.002],
+    [404, 0.2],
+    [500, 99],
+    [0, 99],
+  ] as const)
+    tally.observe(status, seconds);
+  const { requests, failures, seconds, buckets } = tally.take();
+  expect([requests, failures]).toEqual([4, 2]);
+  expect(seconds).toBeCloseTo(198.202);
+  expect([buckets[0], buckets[COMFY_CALL_BOUNDS_S.indexOf(0.25)], buckets.at(-1)]).toEqual([1, 1, 2]);
+  expect(buckets.length).toBe(COMFY_CALL_BOUNDS_S.length + 1);
+  expect(tally.take()).toMatchObject({ requests: 0, failures: 0, seconds: 0 });
+});
