@@ -11,4 +11,5 @@ export type * from "./contract/leases.ts";
 export type * from "./contract/metrics.ts";
 export type * from "./contract/pool.ts";
 export type * from "./contract/progress.ts";
+export type * from "./contract/retention.ts";
 export type * from "./contract/webhooks.ts";

@@ -2,7 +2,7 @@
  * Owns the names of objects in the bucket (CONTRACT 3): retention class first, so that lifecycle rules can match a prefix.
  * Invariant: a key holds only `[A-Za-z0-9/_.-]`, belongs to one attempt, and contains no text given by a user.
  */
-import type { AccountId, JobId } from "./ids.ts";
+import { type AccountId, accountIdSchema, type JobId, jobIdSchema } from "./ids.ts";
 
 export const RETENTION_CLASSES = [7, 30, 90] as const;
 export type RetentionDays = (typeof RETENTION_CLASSES)[number];
@@ -26,6 +26,15 @@ export function jobPrefix(days: RetentionDays, account: AccountId, job: JobId): 
 /** `<prefix>/<n>.<ext>`; the extension follows the sniffed content type, `bin` when unknown. */
 export function artifactKey(prefix: string, n: number, extension: string): string {
   return `${prefix}/${n}.${/^[a-z0-9]{1,8}$/.test(extension) ? extension : "bin"}`;
+}
+
+const ARTIFACT_KEY = /^a(?:7|30|90)\/([a-z0-9]{16})\/(j_[0-9a-f]{12})\/\d{1,6}-[0-9a-z]{8}\/[^/]+$/;
+
+/** Whose an object of the artifact prefixes is; null for any other key. */
+export function parseArtifactKey(key: string): { account: AccountId; job: JobId } | null {
+  const [, account, job] = ARTIFACT_KEY.exec(key) ?? [];
+  if (account === undefined || job === undefined) return null;
+  return { account: accountIdSchema.parse(account), job: jobIdSchema.parse(job) };
 }
 
 export function isUnderPrefix(key: string, prefix: string): boolean {

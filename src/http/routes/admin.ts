@@ -7,10 +7,11 @@ import { adminAgentRoutes } from "./admin-agents.ts";
 import { adminAuditRoutes } from "./admin-audit.ts";
 import { adminBootstrapRoutes } from "./admin-bootstrap.ts";
 import { adminKeyRoutes } from "./admin-keys.ts";
+import { adminOpsRoutes } from "./admin-ops.ts";
 import { adminUserRoutes } from "./admin-users.ts";
 import { adminWebhookRoutes } from "./admin-webhooks.ts";
 
 export const adminRoutes = newRouteSet();
 
 const sets = [adminBootstrapRoutes, adminUserRoutes, adminKeyRoutes, adminAgentRoutes, adminAuditRoutes];
-for (const routes of [...sets, adminWebhookRoutes]) adminRoutes.route("/", routes);
+for (const routes of [...sets, adminWebhookRoutes, adminOpsRoutes]) adminRoutes.route("/", routes);

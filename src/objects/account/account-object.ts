@@ -66,6 +66,7 @@ import { admitViewer, getJob, listEvents, listJobs, snapshot, usage } from "./re
 import { metered, rate } from "./read-meter.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
 import { rerunJob } from "./rerun.ts";
+import { tidyNow, unreferenced } from "./retention.ts";
 import { submit } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
 import { newWaiters } from "./waiters.ts";
@@ -260,6 +261,13 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async endDelivery(delivery: DeliveryId, report: DeliveryReport) {
     endDelivery(this.#ctx, delivery, report);
+  }
+
+  async tidyNow() {
+    return tidyNow(this.#ctx);
+  }
+  async unreferenced(keys: string[]) {
+    return unreferenced(this.#ctx, keys);
   }
 
   override async alarm(): Promise<void> {

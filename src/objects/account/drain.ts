@@ -10,7 +10,7 @@ import type { OutboxEntry } from "../../storage/account/outbox.ts";
 import { settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { repeatToDirectory, tell } from "./directory.ts";
-import { deleteObjects, eraseNext } from "./erase.ts";
+import { deleteKeys, deleteObjects, eraseNext } from "./erase.ts";
 import { sweep } from "./sweep.ts";
 import { tidy } from "./tidy.ts";
 import { handDue } from "./webhook-outbox.ts";
@@ -54,7 +54,7 @@ function takeDue(tables: AccountTables, now: number): OutboxEntry[] {
   const entries = tables.outbox.due(now, BATCH);
   return entries.filter((entry) => {
     const tries = entry.tries + 1;
-    if (tries > MAX_TRIES && entry.kind === "delete_objects") {
+    if (tries > MAX_TRIES && (entry.kind === "delete_objects" || entry.kind === "delete_keys")) {
       count("comfy_edge_outbox_given_up_total");
       tables.outbox.remove(entry.id);
       return false;
@@ -84,7 +84,8 @@ async function drain(
 async function carryOut(ctx: AccountContext, tables: AccountTables, entry: OutboxEntry): Promise<boolean> {
   if (entry.kind === "directory") return tell(ctx, tables, [entry.body]);
   if (entry.kind === "erase") return eraseNext(ctx, tables);
-  await deleteObjects(ctx, entry.body.prefix);
+  if (entry.kind === "delete_keys") await deleteKeys(ctx, entry.body.keys);
+  else await deleteObjects(ctx, entry.body.prefix);
   return true;
 }
 

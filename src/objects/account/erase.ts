@@ -33,8 +33,15 @@ export async function deleteObjects(ctx: AccountContext, prefix: string): Promis
     const page = await step("drain.list-objects", () =>
       ctx.env.ARTIFACTS.list({ prefix: `${prefix}/`, limit: DELETE_BATCH }),
     );
-    const names = page.objects.map((o) => o.key);
-    if (names.length > 0) await step("drain.delete-objects", () => ctx.env.ARTIFACTS.delete(names));
+    await deleteKeys(
+      ctx,
+      page.objects.map((o) => o.key),
+    );
     if (!page.truncated) return;
   }
+}
+
+/** At most 1,000. What is gone already is no error. */
+export async function deleteKeys(ctx: AccountContext, keys: readonly string[]): Promise<void> {
+  if (keys.length > 0) await step("drain.delete-objects", () => ctx.env.ARTIFACTS.delete([...keys]));
 }

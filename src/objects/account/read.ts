@@ -19,6 +19,7 @@ import type { AccountContext } from "./context.ts";
 import { identify, NOT_FOUND, roleOf, unwrittenTenant } from "./identity.ts";
 import { withLiveProgress } from "./live-progress.ts";
 import { freshPoolStatus } from "./pool-status.ts";
+import { isKept } from "./retention.ts";
 
 const MAX_TOTAL = 10_000;
 const MAX_POSITION = 1_000;
@@ -53,7 +54,7 @@ function readRecord(
   pool: PoolStatus | null | undefined,
 ): JobRecord | null {
   const stored = tables.jobs.get(job);
-  if (!stored) return null;
+  if (!stored || !isKept(stored, ctx.now())) return null;
   const live = tables.live.get(job);
   const role = roleOf(ctx.settings, tables.profile.get());
   const waiting =
@@ -79,14 +80,17 @@ export function listJobs(ctx: AccountContext, auth: Auth, query: ListQuery): Res
   const url_ttl_s = roleOf(ctx.settings, who.value.profile).signed_url_s;
   const page = { cursor: query.cursor, limit: query.limit + 1, offset: query.offset };
   const found = tables.jobs.list(query, page);
-  const records = found
-    .slice(0, query.limit)
+  const now = ctx.now();
+  const shown = found.slice(0, query.limit);
+  // A job past its time may still have its row until the next sweep: it is shown to nobody.
+  const records = shown
+    .filter(({ stored }) => isKept(stored, now))
     .map(({ stored, live }) => recordOf({ account: ctx.account, stored, live, waiting: null, url_ttl_s }));
   const more = found.length > query.limit;
   return ok({
     records,
     total: tables.jobs.count(query, MAX_TOTAL),
-    next_cursor: more ? (records.at(-1)?.job ?? null) : null,
+    next_cursor: more ? (shown.at(-1)?.stored.job ?? null) : null,
   });
 }
 
@@ -100,7 +104,7 @@ export function listEvents(
   const who = identify(tables, auth, ctx.now());
   if (!who.ok) return who;
   const stored = tables?.jobs.get(job);
-  if (!tables || !stored) return refuse(NOT_FOUND);
+  if (!tables || !stored || !isKept(stored, ctx.now())) return refuse(NOT_FOUND);
   return ok(eventsOf(stored, tables.live.get(job)).filter((e) => e.revision > afterRevision));
 }
 

@@ -5,6 +5,7 @@
 import type { ClientRpc } from "./clients.ts";
 import type { CredentialRpc } from "./credentials.ts";
 import type { LeaseRpc } from "./leases.ts";
+import type { RetentionRpc } from "./retention.ts";
 import type { WebhookRpc } from "./webhooks.ts";
 
-export interface AccountRpc extends ClientRpc, LeaseRpc, CredentialRpc, WebhookRpc {}
+export interface AccountRpc extends ClientRpc, LeaseRpc, CredentialRpc, WebhookRpc, RetentionRpc {}

@@ -7,6 +7,7 @@ import { ACCOUNT_MIGRATIONS } from "../../../migrations/account/index.ts";
 import type { Result } from "../../protocol/result.ts";
 import { migrate, versionOf } from "../migrator.ts";
 import { type EndpointTable, endpointTable } from "./endpoints.ts";
+import { type ExpiryTable, expiryTable } from "./expiry.ts";
 import { type HookTable, hookTable } from "./hooks.ts";
 import { type IdempotencyTable, idempotencyTable } from "./idempotency.ts";
 import { type JobTable, jobTable } from "./jobs.ts";
@@ -30,6 +31,7 @@ export type AccountTables = {
   readonly outbox: OutboxTable;
   readonly endpoints: EndpointTable;
   readonly hooks: HookTable;
+  readonly expiry: ExpiryTable;
 };
 
 export type AccountDatabase = {
@@ -72,6 +74,7 @@ export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
       outbox: outboxTable(db),
       endpoints: endpointTable(db, memory),
       hooks: hookTable(db),
+      expiry: expiryTable(db, memory),
     };
     return tables;
   };

@@ -10,8 +10,10 @@ import type { JobState } from "../../protocol/states.ts";
 import type { AccountDb } from "./database.ts";
 import { liveJobOf } from "./live.ts";
 import type { AccountMemory } from "./memory.ts";
-import { jobs, live } from "./schema.ts";
+import { days, jobs, live } from "./schema.ts";
 import { fromOwnRow, slot, slots } from "./slots.ts";
+
+const DAY_MS = 86_400_000;
 
 export type JobFilter = {
   readonly status: readonly JobState[] | null;
@@ -68,10 +70,10 @@ function rowsOf(
   const isJob = eq(jobs.job, slot("job"));
   const get = db.select().from(jobs).where(isJob).prepare();
   const insert = db.insert(jobs).values(slots(jobs)).prepare();
-  const { state, revision, started_at, finished_at, gpu_ms, doc } = slots(jobs);
+  const { state, revision, started_at, finished_at, gpu_ms, doc, expires_at } = slots(jobs);
   const end = db
     .update(jobs)
-    .set({ state, revision, started_at, finished_at, gpu_ms, doc })
+    .set({ state, revision, started_at, finished_at, gpu_ms, doc, expires_at })
     .where(and(isJob, eq(jobs.state, "queued")))
     .returning({ job: jobs.job })
     .prepare();
@@ -145,8 +147,39 @@ function listingOf(db: AccountDb, total: Total): Pick<JobTable, "list" | "count"
       const found = base.where(whereOf(filter, null)).limit(atMost).as("found");
       return db.select({ n: sql<number>`count(*)` }).from(found).get()?.n ?? 0;
     },
-    byDay: (fromId) => db.select(totals).from(jobs).where(gte(jobs.job, fromId)).groupBy(date).orderBy(date).all(),
+    byDay: (fromId) => {
+      const first = new Date(Number.parseInt(fromId.slice(2, 10), 16) * 1000).toISOString().slice(0, 10);
+      const gone = db.select().from(days).where(gte(days.date, first)).all();
+      return merged([...gone, ...dayTotals(db, gte(jobs.job, fromId))]);
+    },
   };
+}
+
+/** The sums of the rows that `which` finds, by UTC day of submission. */
+export function dayTotals(db: AccountDb, which: SQL): DayTotals[] {
+  const date = sql<string>`date(${jobs.queued_at} / 1000, 'unixepoch')`;
+  const totals = {
+    date,
+    jobs: sql<number>`count(*)`,
+    succeeded: sql<number>`sum(${jobs.state} = 'succeeded')`,
+    failed: sql<number>`sum(${jobs.state} = 'failed')`,
+    gpu_ms: sql<number>`sum(${jobs.gpu_ms})`,
+  };
+  return db.select(totals).from(jobs).where(which).groupBy(date).orderBy(date).all();
+}
+
+/** One entry per day, oldest first. */
+function merged(entries: readonly DayTotals[]): DayTotals[] {
+  const byDate = new Map<string, DayTotals>();
+  for (const { date, ...more } of entries) {
+    const known = byDate.get(date) ?? { date, jobs: 0, succeeded: 0, failed: 0, gpu_ms: 0 };
+    known.jobs += more.jobs;
+    known.succeeded += more.succeeded;
+    known.failed += more.failed;
+    known.gpu_ms += more.gpu_ms;
+    byDate.set(date, known);
+  }
+  return [...byDate.values()].sort((a, b) => (a.date < b.date ? -1 : 1));
 }
 
 /** The smallest id of a job submitted at `ms` or later. */
@@ -175,7 +208,7 @@ function whereOf(filter: JobFilter, cursor: JobId | null): SQL | undefined {
   );
 }
 
-function storedJobOf(row: typeof jobs.$inferSelect): StoredJob {
+export function storedJobOf(row: typeof jobs.$inferSelect): StoredJob {
   const doc = fromOwnRow<{ order: JobOrder; outcome: JobOutcome | null }>(row.doc);
   return {
     job: jobIdSchema.parse(row.job),
@@ -203,5 +236,6 @@ function rowOf(job: StoredJob): Omit<typeof jobs.$inferSelect, "payload"> {
     tat: job.tat,
     template: job.order.template?.id ?? null,
     doc: JSON.stringify({ order: job.order, outcome: job.outcome }),
+    expires_at: job.finished_at === null ? null : job.finished_at + job.order.retention_days * DAY_MS,
   };
 }

@@ -20,6 +20,8 @@ export type DirectoryDebt = {
 type Effect =
   /** The objects under a prefix, those of a refused attempt. */
   | { readonly kind: "delete_objects"; readonly body: { readonly prefix: string } }
+  /** Objects by name, those of jobs past their time; at most 1,000. */
+  | { readonly kind: "delete_keys"; readonly body: { readonly keys: readonly string[] } }
   | { readonly kind: "directory"; readonly body: DirectoryDebt }
   /** Everything of an account that was erased. */
   | { readonly kind: "erase"; readonly body: Record<string, never> };

@@ -42,6 +42,15 @@ export const jobs = sqliteTable("jobs", {
   template: text("template"),
   payload: text("payload").notNull(),
   doc: text("doc").notNull(),
+  expires_at: integer("expires_at"),
+});
+
+export const days = sqliteTable("days", {
+  date: text("date").primaryKey(),
+  jobs: integer("jobs").notNull(),
+  succeeded: integer("succeeded").notNull(),
+  failed: integer("failed").notNull(),
+  gpu_ms: integer("gpu_ms").notNull(),
 });
 
 export const live = sqliteTable("live", {
