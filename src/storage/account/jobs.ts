@@ -118,14 +118,6 @@ function admissionOf(db: AccountDb, cell: NewestCell): Pick<JobTable, "newest" |
 }
 
 function listingOf(db: AccountDb, total: Total): Pick<JobTable, "list" | "count" | "byDay"> {
-  const date = sql<string>`date(${jobs.queued_at} / 1000, 'unixepoch')`;
-  const totals = {
-    date,
-    jobs: sql<number>`count(*)`,
-    succeeded: sql<number>`sum(${jobs.state} = 'succeeded')`,
-    failed: sql<number>`sum(${jobs.state} = 'failed')`,
-    gpu_ms: sql<number>`sum(${jobs.gpu_ms})`,
-  };
   return {
     list: (filter, page) =>
       db
