@@ -64,10 +64,11 @@ function errorResponses(codes: readonly ErrorCode[], form: ErrorForm): RouteConf
   for (const code of codes)
     for (const status of form.statusesOf(code)) byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   return Object.fromEntries(
-    [...byStatus].map(([status, of]) => [
-      status,
-      { description: of.join(", "), content: { "application/json": { schema: form.schema } } },
-    ]),
+    [...byStatus].map(([status, of]) => {
+      const examples = Object.fromEntries(of.map((code) => [code, { $ref: `#/components/examples/${code}` }]));
+      const content = form === NATIVE ? { schema: form.schema, examples } : { schema: form.schema };
+      return [status, { description: of.join(", "), content: { "application/json": content } }];
+    }),
   );
 }
 

@@ -38,6 +38,8 @@ export const ERROR_STATUS = {
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_STATUS;
+/** In the table's order. */
+export const ERROR_CODES = Object.keys(ERROR_STATUS) as readonly ErrorCode[];
 
 /** What a job can end with (CONTRACT 1). `QUEUE_TIMEOUT` goes with the state `expired`, all others with `failed`. */
 export const JOB_ERROR_CODES = [

@@ -7,6 +7,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "@hono/zod-openapi";
 import type { AppEnv } from "../context.ts";
 import { addRoute } from "../documented-route.ts";
+import { errorExamples } from "../error-examples.ts";
 import { explorer } from "./health-documents.ts";
 
 const ABOUT = `Submit ComfyUI jobs, follow them live, fetch what they made.
@@ -24,6 +25,7 @@ export function addDocsRoutes(app: OpenAPIHono<AppEnv>): void {
     name: "X-API-Key",
   });
   app.openAPIRegistry.registerComponent("securitySchemes", "ticket", { type: "apiKey", in: "query", name: "ticket" });
+  for (const [code, example] of errorExamples()) app.openAPIRegistry.registerComponent("examples", code, example);
   // The files lie in the folder of `[assets]`; `/docs` is `docs.html`.
   for (const doc of explorer)
     addRoute(app, doc, async (c) => {

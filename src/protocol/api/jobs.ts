@@ -28,8 +28,8 @@ export const modelNameSchema = z
 export const parameterShape = {
   prompt: z.string().trim().min(1).max(5000).meta({ example: "a lighthouse at dusk, oil painting" }),
   negative_prompt: z.string().trim().max(2000).nullable(),
-  width: side.meta({ default: 512 }),
-  height: side.meta({ default: 512 }),
+  width: side.meta({ default: 512, multipleOf: 8 }),
+  height: side.meta({ default: 512, multipleOf: 8 }),
   steps: z.number().int().min(1).max(150).meta({ default: 20 }),
   cfg_scale: z.number().min(1).max(30).meta({ default: 7 }),
   sampler: z.enum(SAMPLERS).meta({ default: "euler_ancestral" }),

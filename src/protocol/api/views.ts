@@ -3,7 +3,7 @@
  * Invariant: keys are always there, null when empty; times are RFC 3339 UTC with milliseconds.
  */
 import { z } from "zod";
-import { JOB_ERROR_CODES } from "../errors.ts";
+import { ERROR_CODES, JOB_ERROR_CODES } from "../errors.ts";
 import { ARTIFACT_TYPES, JOB_SOURCES, WAITING_REASONS } from "../job.ts";
 import { logLineSchema, progressDetailSchema } from "../progress.ts";
 import { JOB_STATES } from "../states.ts";
@@ -27,7 +27,23 @@ export const receiptSchema = z
     request_id: z.string(),
     idempotent_replay: z.boolean(),
   })
-  .meta({ id: "JobReceipt" });
+  .meta({
+    id: "JobReceipt",
+    example: {
+      job_id: "j_68f6a1b2c3d4",
+      status: "queued",
+      queued_at: "2026-10-20T12:00:00.000Z",
+      location: "/api/v1/jobs/j_68f6a1b2c3d4",
+      status_url: "https://comfy-edge.example.com/api/v1/jobs/j_68f6a1b2c3d4",
+      websocket_url: "wss://comfy-edge.example.com/ws/jobs/j_68f6a1b2c3d4",
+      events_url: "https://comfy-edge.example.com/api/v1/jobs/j_68f6a1b2c3d4/events",
+      cancel_url: "https://comfy-edge.example.com/api/v1/jobs/j_68f6a1b2c3d4/cancel",
+      pool: "default",
+      user_id: null,
+      request_id: "3f0c6c1e-6a52-4f6e-9d0e-0c4a7a1f5b11",
+      idempotent_replay: false,
+    },
+  });
 export type JobReceipt = z.infer<typeof receiptSchema>;
 
 export const artifactSchema = z
@@ -171,7 +187,7 @@ export const usageSchema = z
 export const errorSchema = z
   .object({
     error: z.object({
-      code: z.string().meta({ example: "VALIDATION_ERROR" }),
+      code: z.enum(ERROR_CODES).meta({ example: "VALIDATION_ERROR" }),
       message: z.string(),
       details: z.record(z.string(), z.unknown()).meta({ description: "field, limit and others by code" }),
       request_id: z.string(),
