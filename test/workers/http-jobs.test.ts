@@ -76,7 +76,7 @@ describe("a finished job", () => {
     expect(view.receipt.gpu_seconds).toBe(METRICS.gpu_seconds);
   });
 
-  it("sends a reader of an artifact to a fresh link, or gives the text itself as an attachment", async () => {
+  it("sends a reader of an artifact to a fresh link, or gives the text itself as an attachment (I34)", async () => {
     const user = await person();
     const job = await finished(user);
     const picture = await send(`/api/v1/jobs/${job}/artifacts/0`, as(user.key));
@@ -86,6 +86,11 @@ describe("a finished job", () => {
     expect(await words.text()).toBe("a lighthouse, I think");
     expect(words.headers.get("Content-Disposition")).toBe("attachment");
     expect(words.headers.get("Content-Security-Policy")).toContain("sandbox");
+    expect(words.headers.get("Content-Type")).toMatch(/^text\/plain/);
+    expect(words.headers.get("X-Content-Type-Options")).toBe("nosniff");
+    expect(words.headers.get("Cross-Origin-Resource-Policy")).toBe("same-origin");
+    expect(words.headers.get("Referrer-Policy")).toBe("no-referrer");
+    expect(words.headers.get("Cache-Control")).toBe("no-store");
     for (const n of ["2", "-1", "x", "00000"])
       expect((await send(`/api/v1/jobs/${job}/artifacts/${n}`, as(user.key))).status).toBe(404);
   });

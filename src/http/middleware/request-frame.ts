@@ -18,6 +18,7 @@ function commonHeaders(settings: Settings, requestId: string): [string, string][
     ["X-API-Version", settings.API_VERSION],
     ["X-Content-Type-Options", "nosniff"],
     ["Referrer-Policy", "no-referrer"],
+    ["Cross-Origin-Resource-Policy", "same-origin"],
     ["Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"],
     ["Cache-Control", "no-store"],
   ];

@@ -61,7 +61,7 @@ function without({ url, headers }: SignedUpload, name: string): SignedUpload {
 const seenNothing = (key: string) => ({ key, size_bytes: null, md5: null });
 
 describe("an upload URL", () => {
-  it("writes its key once: a second PUT is 412 and the bucket reports the first one's size and MD5", async () => {
+  it("I31: writes its key once: a second PUT is 412 and the bucket reports the first one's size and MD5", async () => {
     const signed = await signUpload(settings, "a7/x/1-n/1.png", spec, Date.now());
     expect(await put(signed)).toBe(200);
     expect(await put(signed)).toBe(412);
@@ -120,6 +120,31 @@ describe("a download URL", () => {
     expect(response.headers.get("content-disposition")).toBe(disposition);
     expect(Buffer.from(await response.arrayBuffer())).toEqual(body);
     expect(expires_at_ms).toBe((Math.floor(nowMs / 1000) + 3600) * 1000);
+  });
+
+  it("I33: is refused when any character of it is another one, and with a parameter more", async () => {
+    const key = "a7/x/1-n/8.png";
+    await put(await signUpload(settings, key, spec, Date.now()));
+    const { url } = await signDownload(settings, key, 60, Date.now());
+    const start = url.indexOf(BUCKET);
+    const changed = Array.from({ length: url.length - start }, (_, i) => start + i)
+      .filter((at) => /[0-9a-zA-Z]/.test(url.charAt(at)))
+      .map((at) => url.slice(0, at) + (url.charAt(at) === "1" ? "2" : "1") + url.slice(at + 1));
+    const answers = await Promise.all([...changed, `${url}&x=1`].map(async (one) => (await fetch(one)).status));
+    expect(answers.filter((status) => status === 200)).toEqual([]);
+    expect((await fetch(url)).status).toBe(200);
+  });
+
+  it("serves a part of the bytes when asked for one", async () => {
+    const key = "a7/x/1-n/6.png";
+    await put(await signUpload(settings, key, spec, Date.now()));
+    const { url } = await signDownload(settings, key, 60, Date.now());
+    const part = await fetch(url, { headers: { Range: "bytes=6-7" } });
+    expect({ status: part.status, range: part.headers.get("content-range"), text: await part.text() }).toEqual({
+      status: 206,
+      range: `bytes 6-7/${body.length}`,
+      text: "of",
+    });
   });
 
   it("is refused after its end, for another key, and for another method", async () => {
