@@ -14,7 +14,7 @@ const NOBODY = "u00000000000000a";
 /** The first whose pattern fits the path. */
 const MAKERS: readonly Maker[] = [
   {
-    of: /jobs\/\{id\}/,
+    of: /(jobs|demo)\/\{id\}/,
     unknown: { id: "j_0123456789ab", n: "0" },
     make: async (owner) => ({ id: await newJob(owner), n: "0" }),
   },
@@ -36,6 +36,7 @@ const MAKERS: readonly Maker[] = [
     unknown: { user_id: NOBODY, tenant: "nobody" },
     make: async () => ({ user_id: (await person()).account, tenant: "tom" }),
   },
+  { of: /\/admin\/pools\/\{pool\}/, unknown: { pool: "nowhere" }, make: async () => ({ pool: "default" }) },
   {
     of: /\/admin\/agents\/\{agent\}/,
     unknown: { agent: "ag_000000000000" },
