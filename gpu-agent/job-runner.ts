@@ -54,7 +54,12 @@ export class JobRunner {
     this.#session = session;
     this.#hooks = hooks;
     this.#name = `${grant.job}-${grant.attempt}-${randomBytes(4).toString("hex")}`;
-    this.#log = parts.log.child({ job: grant.job, attempt: grant.attempt });
+    this.#log = parts.log.child({
+      account: grant.account,
+      job: grant.job,
+      attempt: grant.attempt,
+      trace_id: traceIdOf(grant.traceparent) ?? undefined,
+    });
     const terms = {
       lease: grant.lease,
       sent_at: grant.sent_at,

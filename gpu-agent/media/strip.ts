@@ -5,10 +5,27 @@
  */
 import { BrokenMedia, type ByteReader } from "./byte-reader.ts";
 import type { MediaKind } from "./sniff.ts";
+import { flac, matroska, mp4, wav } from "./strip-boxes.ts";
+import { glb, mp3, ogg, safetensors, text } from "./strip-text.ts";
 
 type Walk = (reader: ByteReader, keep: boolean) => AsyncGenerator<Buffer>;
 
-const WALKS: Partial<Record<MediaKind, Walk>> = { png, jpeg, webp };
+const WALKS: Partial<Record<MediaKind, Walk>> = {
+  png,
+  jpeg,
+  webp,
+  mp4,
+  mov: mp4,
+  webm: matroska,
+  matroska,
+  flac,
+  wav,
+  mp3,
+  ogg,
+  glb,
+  safetensors,
+  text,
+};
 
 /** The whole file, streamed. `reader` stands at its first byte. */
 export function withoutMetadata(kind: MediaKind, reader: ByteReader, keep: boolean): AsyncGenerator<Buffer> {
@@ -16,7 +33,8 @@ export function withoutMetadata(kind: MediaKind, reader: ByteReader, keep: boole
   return walk ? walk(reader, keep) : reader.rest();
 }
 
-const PNG_DROPPED = new Set(["tEXt", "zTXt", "iTXt", "eXIf", "tIME"]);
+/** `comf` is ComfyUI's own, in animated pictures. */
+const PNG_DROPPED = new Set(["tEXt", "zTXt", "iTXt", "eXIf", "tIME", "comf"]);
 
 async function* png(reader: ByteReader, keep: boolean): AsyncGenerator<Buffer> {
   yield await reader.take(8);
