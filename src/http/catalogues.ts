@@ -12,9 +12,11 @@ import type { PoolName } from "../protocol/ids.ts";
 import type { AppEnv } from "./context.ts";
 
 const LIVES_MS = 30_000;
+/** A pool without a catalogue is asked again soon: its first agent is about to tell. */
+const NOTHING_LIVES_MS = 1_000;
 const PATIENCE_MS = 2_000;
 
-type Kept = { hash: string | null; catalogue: Catalogue | null; listing: Listing; at: number };
+type Kept = { hash: string | null; catalogue: Catalogue | null; listing: Listing; at: number; livesMs: number };
 
 const kept = new Map<PoolName, Kept>();
 const asking = new Map<PoolName, Promise<Kept>>();
@@ -38,7 +40,7 @@ export async function listingsFor(
 
 async function keptOf(env: Env, pool: PoolName, maxAgeMs: number): Promise<Kept> {
   const known = kept.get(pool);
-  if (known !== undefined && Math.abs(Date.now() - known.at) < maxAgeMs) return known;
+  if (known !== undefined && Math.abs(Date.now() - known.at) < Math.min(known.livesMs, maxAgeMs)) return known;
   const underWay = asking.get(pool) ?? ask(env, pool, known ?? null).finally(() => asking.delete(pool));
   asking.set(pool, underWay);
   return underWay;
@@ -49,13 +51,14 @@ async function ask(env: Env, pool: PoolName, known: Kept | null): Promise<Kept> 
   try {
     const { hash, is_fresh } = await inTime(poolOf(env, pool).catalogue());
     const catalogue = hash === null || hash === known?.hash ? (known?.catalogue ?? null) : await read(env, pool, hash);
-    const now = { hash, catalogue, listing: listingOf(catalogue, is_fresh), at };
+    const livesMs = catalogue === null ? NOTHING_LIVES_MS : LIVES_MS;
+    const now = { hash, catalogue, listing: listingOf(catalogue, is_fresh), at, livesMs };
     kept.set(pool, now);
     return now;
   } catch (error) {
     logLine("warn", "catalogue_unknown", { pool, cause: causeOf(error) });
     const catalogue = known?.catalogue ?? null;
-    const old = { hash: known?.hash ?? null, catalogue, listing: listingOf(catalogue, false), at };
+    const old = { hash: known?.hash ?? null, catalogue, listing: listingOf(catalogue, false), at, livesMs: LIVES_MS };
     kept.set(pool, old);
     return old;
   }
