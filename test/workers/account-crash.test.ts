@@ -4,7 +4,7 @@
  * The awaits are found in the source by their step names, so a new one is in the matrix as soon as it exists.
  */
 import { abortAllDurableObjects, runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type StepPhase, watchSteps } from "../../src/objects/account/step.ts";
 import { attemptPrefix } from "../../src/protocol/bucket-keys.ts";
 import { jobIdSchema, keyIdSchema, type LeaseFields } from "../../src/protocol/ids.ts";
@@ -15,7 +15,9 @@ import { statusOf } from "./support/account-invariants.ts";
 import { comeToRest } from "./support/account-rest.ts";
 import { readRows } from "./support/account-rows.ts";
 import { World } from "./support/account-world.ts";
+import { openDirectory } from "./support/directory.ts";
 
+const OPERATOR = { by: "operator", actor: "ops", request_id: "req_test" } as const;
 const SPARE_KEY = { keyid: keyIdSchema.parse("spare000"), kind: "user" } as const;
 const NOON = Date.UTC(2030, 0, 2, 12);
 const sources = (import.meta as unknown as { glob(pattern: string, options: object): { [file: string]: string } }).glob(
@@ -25,6 +27,7 @@ const sources = (import.meta as unknown as { glob(pattern: string, options: obje
 const names = Object.values(sources).flatMap((text) => [...text.matchAll(/\bstep\("([^"]+)"/g)].map((m) => m[1] ?? ""));
 const points = names.flatMap((name) => (["before", "after"] as const).map((phase) => ({ name, phase })));
 
+beforeAll(openDirectory);
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["Date"], now: NOON });
 });
@@ -129,7 +132,7 @@ async function life(account: Account, crash: Crash, world: World): Promise<void>
   await crash.survive(() => account.stub().renew(first, renewal()));
   await crash.survive(() => account.get(done));
   await account.stub().createKey({ ...SPARE_KEY, secret_sha256: "0".repeat(64), name: "spare", expires_at: null });
-  await crash.survive(() => account.stub().revokeKey(SPARE_KEY.keyid));
+  await crash.survive(() => account.stub().revokeKey(SPARE_KEY.keyid, OPERATOR));
   await claim(cancelled, 1, "agent-b");
   await crash.survive(() => account.stub().cancelJob(account.auth, cancelled));
   await crash.survive(() => account.stub().cancelJob(account.auth, unclaimed));
