@@ -2,6 +2,8 @@
  * Owns what an attempt is given by the agent around it, and what it tells that agent.
  * Invariant: types alone; an attempt knows nothing else of slots, offers or the process.
  */
+import type { ComfyFolders } from "./comfyui/folders.ts";
+import type { ComfySession } from "./comfyui/session.ts";
 import type { ControlPlane, Rejected } from "./control-plane.ts";
 import type { HttpOrigin } from "./http-origin.ts";
 import type { LeaseEnd, LeaseKeeper } from "./lease-keeper.ts";
@@ -24,6 +26,9 @@ export type RunnerParts = {
   control_url: string;
   token: string;
 };
+
+/** The ComfyUI it runs on. */
+export type Comfy = { session: ComfySession; folders: ComfyFolders };
 
 /** What makes a ComfyUI unfit for work; only the disk may mend by itself. */
 export type Illness = { reason: string; mends: boolean };

@@ -21,6 +21,11 @@ const settingsSchema = z.object({
     .transform((text) => text.split(",").map((part) => part.trim()))
     .pipe(z.array(httpUrl).min(1).max(64))
     .refine((urls) => new Set(urls).size === urls.length, "names one ComfyUI twice: each slot needs its own"),
+  /** Comma list beside COMFYUI_URL: the folder that holds that ComfyUI's output, input and temp. */
+  COMFYUI_DIR: z
+    .string()
+    .transform((text) => text.split(",").map((part) => resolve(part.trim())))
+    .optional(),
   AGENT_NAME: z
     .string()
     .regex(/^[A-Za-z0-9._-]{1,64}$/)
@@ -76,6 +81,9 @@ export function readConfig(args: string[], env: Record<string, string | undefine
   if (!pool) return { kind: "wrong", message: "AGENT_TOKEN is not an agent token (it begins with ce_agent_)" };
   if (parsed.data.POOL !== undefined && parsed.data.POOL !== pool)
     return { kind: "wrong", message: `AGENT_TOKEN belongs to pool ${pool}, not to POOL=${parsed.data.POOL}` };
+  const { COMFYUI_URL: urls, COMFYUI_DIR: dirs } = parsed.data;
+  if (dirs !== undefined && new Set(dirs).size !== urls.length)
+    return { kind: "wrong", message: "COMFYUI_DIR is wrong: it needs one folder for each COMFYUI_URL, each its own" };
   const config = { ...parsed.data, POOL: pool };
   return { kind: flags.get("print-config") === undefined ? "run" : "print", config };
 }
@@ -141,6 +149,8 @@ Every setting is an environment variable or a flag (CONTROL_URL or --control-url
   CONTROL_URL           https URL of the control plane
   AGENT_TOKEN           this agent's token (ce_agent_…)
   COMFYUI_URL           ComfyUI, e.g. http://127.0.0.1:8188; a comma list gives one slot for each
+  COMFYUI_DIR           folder with that ComfyUI's output, input and temp: files of ended jobs are removed there; a comma
+                        list beside COMFYUI_URL; default: none, nothing is removed
   AGENT_NAME            shown to operators; default: the host name
   POOL                  the pool, checked against the token's; default: the token's
   WORK_DIR              scratch directory, one agent each; default: .data/agent

@@ -6,13 +6,16 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { DEFAULT_SOCKET_GRACE_MS } from "../src/protocol/agent-api.ts";
+import { traceIdOf } from "../src/protocol/trace.ts";
 import { AttemptClock } from "./attempt-clock.ts";
 import { deliver, SOCKET_SAVER } from "./attempt-delivery.ts";
-import type { RunnerHooks, RunnerParts, StopReason } from "./attempt-host.ts";
+import type { Comfy, RunnerHooks, RunnerParts, StopReason } from "./attempt-host.ts";
 import { AttemptReports, type Outcome } from "./attempt-reports.ts";
 import { AttemptWatch, FIRST_REPORT } from "./attempt-watch.ts";
 import { pause } from "./clock.ts";
+import type { FileRef } from "./comfyui/client.ts";
 import { type RunEnd, runPrompt } from "./comfyui/driver.ts";
+import { type ComfyFolders, OUR_FOLDER } from "./comfyui/folders.ts";
 import { type Graph, modelsOf, nodesOf, type PreparedGraph, prepareGraph, submitBody } from "./comfyui/graph.ts";
 import type { ComfySession } from "./comfyui/session.ts";
 import { type Grant, Rejected } from "./control-plane.ts";
@@ -20,6 +23,7 @@ import { describeEnd, describeException, isDiskFull, NOT_A_GRAPH } from "./failu
 import { bringInputs } from "./inputs.ts";
 import type { HeldLease, LeaseEnd } from "./lease-keeper.ts";
 import type { Log } from "./log.ts";
+import { filesOf } from "./outputs.ts";
 import { ProgressLink } from "./progress-link.ts";
 
 /** ComfyUI frees its memory after the run that failed; then once more. */
@@ -33,6 +37,7 @@ export class JobRunner {
   readonly #ahead: boolean;
   readonly #parts: RunnerParts;
   readonly #session: ComfySession;
+  readonly #folders: ComfyFolders;
   readonly #hooks: RunnerHooks;
   readonly #log: Log;
   readonly #name: string;
@@ -44,14 +49,17 @@ export class JobRunner {
   #reason: StopReason | null = null;
   #dir: Promise<string> | null = null;
   readonly #prompts: string[] = [];
+  /** Files of the run, by ComfyUI's own word. */
+  #shown: FileRef[] = [];
   #over = false;
 
   /** `ahead`: claimed while another attempt has the GPU; its time begins when ComfyUI turns to it. */
-  constructor(parts: RunnerParts, session: ComfySession, grant: Grant, ahead: boolean, hooks: RunnerHooks) {
+  constructor(parts: RunnerParts, comfy: Comfy, grant: Grant, ahead: boolean, hooks: RunnerHooks) {
     this.grant = grant;
     this.#ahead = ahead;
     this.#parts = parts;
-    this.#session = session;
+    this.#session = comfy.session;
+    this.#folders = comfy.folders;
     this.#hooks = hooks;
     this.#name = `${grant.job}-${grant.attempt}-${randomBytes(4).toString("hex")}`;
     this.#log = parts.log.child({
@@ -129,7 +137,7 @@ export class JobRunner {
   async #attempt(): Promise<Outcome> {
     const { inputs, workflow } = this.grant;
     const names = inputs.length === 0 ? new Map<string, string>() : await this.#bringInputs();
-    const prepare = (folder: string) => prepareGraph(workflow, { prefix: `ce/${folder}/`, inputs: names });
+    const prepare = (folder: string) => prepareGraph(workflow, { prefix: `${OUR_FOLDER}/${folder}/`, inputs: names });
     const prepared = prepare(this.#name);
     if (!prepared) return this.#reports.fail(NOT_A_GRAPH);
     const { graph } = prepared;
@@ -154,7 +162,7 @@ export class JobRunner {
     const { bucket } = this.#parts;
     const { client } = this.#session;
     const dir = await this.#scratch();
-    return bringInputs(bucket, client, this.grant.inputs, dir, `ce/${this.#name}`, this.#work.signal);
+    return bringInputs(bucket, client, this.grant.inputs, dir, `${OUR_FOLDER}/${this.#name}`, this.#work.signal);
   }
 
   /** One prompt. It is on record before ComfyUI hears of it, and off record when it has certainly ended. */
@@ -224,6 +232,7 @@ export class JobRunner {
   }
 
   async #deliver(end: RunEnd & { kind: "success" }, graph: Graph, watch: AttemptWatch): Promise<Outcome> {
+    this.#shown = filesOf(end.entry);
     if (!this.#mayGoOn()) return this.#stopped(null);
     const { control, bucket } = this.#parts;
     const delivered = await deliver({
@@ -279,11 +288,10 @@ export class JobRunner {
 
   async #tidy(): Promise<void> {
     for (const prompt of this.#prompts) await this.#session.client.forget(prompt).catch(() => {});
+    await this.#folders.clear([this.#name, `${this.#name}-2`], this.#shown);
     const dir = await this.#dir?.catch(() => null);
     if (dir) await rm(dir, { recursive: true, force: true }).catch(() => {});
   }
 }
 
-function isOutOfMemory(end: RunEnd): boolean {
-  return end.kind === "failed" && end.error.cause === "out_of_memory";
-}
+const isOutOfMemory = (end: RunEnd) => end.kind === "failed" && end.error.cause === "out_of_memory";

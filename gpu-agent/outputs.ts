@@ -70,6 +70,17 @@ export function harvest(entry: HistoryEntry, graph: Graph, pictures: SocketPictu
   return withShortTexts(kept.toSorted((a, b) => rank(a) - rank(b)));
 }
 
+/** Every file that history names, temporary ones included. */
+export function filesOf(entry: HistoryEntry): FileRef[] {
+  const lists = Object.values(entry.outputs).flatMap((output) => Object.values(output ?? {}));
+  return lists.flatMap((list) =>
+    (Array.isArray(list) ? list : []).flatMap((item) => {
+      const found = foundIn(item, "", "");
+      return found?.kind === "file" ? [found.ref] : [];
+    }),
+  );
+}
+
 /** Texts stay out of files, in their order, while the manifest has room for them. */
 function withShortTexts(found: Found[]): Found[] {
   let room = MAX_MANIFEST_TEXT;

@@ -7,6 +7,7 @@ import { randomInt, randomUUID } from "node:crypto";
 import type { Illness, RunnerParts } from "./attempt-host.ts";
 import { pause, Wakeup } from "./clock.ts";
 import { type RunEnd, runPrompt } from "./comfyui/driver.ts";
+import type { ComfyFolders } from "./comfyui/folders.ts";
 import { submitBody } from "./comfyui/graph.ts";
 import type { ComfySession } from "./comfyui/session.ts";
 import { clearOrphan } from "./comfyui/stop.ts";
@@ -22,6 +23,7 @@ export type HealthHooks = { changed(): void; isYielding(): boolean; hasRuns(): b
 export class SlotHealth {
   readonly #session: ComfySession;
   readonly #parts: RunnerParts;
+  readonly #folders: ComfyFolders;
   readonly #log: Log;
   readonly #hooks: HealthHooks;
   #illness: Illness | null = null;
@@ -29,9 +31,10 @@ export class SlotHealth {
   /** Ends the proof of an earlier process of this ComfyUI. */
   #epoch = new AbortController();
 
-  constructor(session: ComfySession, parts: RunnerParts, log: Log, hooks: HealthHooks) {
+  constructor(session: ComfySession, parts: RunnerParts, folders: ComfyFolders, log: Log, hooks: HealthHooks) {
     this.#session = session;
     this.#parts = parts;
+    this.#folders = folders;
     this.#log = log;
     this.#hooks = hooks;
   }
@@ -113,6 +116,7 @@ export class SlotHealth {
   async #clearOrphans(signal: AbortSignal): Promise<void> {
     const { orphans } = this.#parts;
     if (this.#hooks.hasRuns()) return;
+    await this.#folders.clearAll();
     for (const promptId of orphans.of(this.#session.client.http.base.href)) {
       if (signal.aborted) return;
       const gone = await clearOrphan(this.#session, promptId, new Wakeup());

@@ -7,6 +7,7 @@ import type { SlotState } from "../src/protocol/agent-api.ts";
 import type { RunnerParts, StopReason } from "./attempt-host.ts";
 import type { Outcome } from "./attempt-reports.ts";
 import { ComfyClient } from "./comfyui/client.ts";
+import { ComfyFolders } from "./comfyui/folders.ts";
 import { ComfySession } from "./comfyui/session.ts";
 import { isAtLeast, SAFE_COMFYUI } from "./comfyui/version.ts";
 import type { Config } from "./config.ts";
@@ -47,6 +48,7 @@ export class Slot {
   readonly #hooks: SlotHooks;
   readonly #log: Log;
   readonly #health: SlotHealth;
+  readonly #folders: ComfyFolders;
   #reserved: "none" | "now" | "ahead" = "none";
   #current: Held | null = null;
   #next: Held | null = null;
@@ -72,6 +74,7 @@ export class Slot {
       stopGraceMs: config.STOP_GRACE_SECONDS * 1_000,
     };
     const changed = () => hooks.changed(this);
+    this.#folders = new ComfyFolders(config.COMFYUI_DIR?.[number] ?? null);
     this.session = new ComfySession(client, settings, {
       changed,
       down: (reason) => this.#log.warn({ reason }, "ComfyUI is down: taking no work"),
@@ -88,7 +91,7 @@ export class Slot {
       capability: () => hooks.capability(),
       deadWorker: () => this.#health.fellIll({ reason: "ComfyUI works on nothing any more", mends: false }),
     });
-    this.#health = new SlotHealth(this.session, parts, this.#log, {
+    this.#health = new SlotHealth(this.session, parts, this.#folders, this.#log, {
       changed,
       isYielding: () => this.#share === "yield",
       hasRuns: () => this.#running.size > 0,
@@ -161,7 +164,7 @@ export class Slot {
 
   /** Runs a granted attempt. Resolves at once; the attempt lives on in `idle`. */
   run(grant: Grant, ref: string, ahead: boolean): void {
-    const runner = new JobRunner(this.#parts, this.session, grant, ahead, {
+    const runner = new JobRunner(this.#parts, { session: this.session, folders: this.#folders }, grant, ahead, {
       moved: () => this.#moved(),
       gpuFree: () => this.#leaveGpu(runner),
       loaded: (models) => {

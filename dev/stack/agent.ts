@@ -51,6 +51,7 @@ export async function startAgent(place: AgentPlace, options: AgentOptions): Prom
       CONTROL_URL: place.api,
       AGENT_TOKEN: token,
       COMFYUI_URL: comfyuiUrl,
+      ...(simulator === null ? {} : { COMFYUI_DIR: join(place.dataDir, "comfyui", name) }),
       AGENT_NAME: name,
       POOL: "default",
       WORK_DIR: join(place.dataDir, "agents", name),
