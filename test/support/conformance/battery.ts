@@ -27,7 +27,7 @@ export function battery(name: string, target: () => string): Battery {
   const startedAt = new Date();
   afterAll(() => {
     const tests = [...entries.values()];
-    const passed = tests.filter(({ ok }) => ok).length;
+    const passed = tests.filter(({ ok, rounds }) => ok && rounds > 0).length;
     const totals = { tests: tests.length, passed, failed: tests.length - passed };
     const finishedAt = new Date();
     const report = {
@@ -43,37 +43,28 @@ export function battery(name: string, target: () => string): Battery {
   });
   return {
     check: (group, checkName, run, timeoutMs = 120_000) => {
-      it(
-        checkName,
-        async () => {
-          const entry = entries.get(checkName) ?? {
-            name: checkName,
-            group,
-            ok: true,
-            rounds: 0,
-            passed: 0,
-            details: {},
-          };
-          entries.set(checkName, entry);
-          entry.rounds += 1;
-          try {
-            const details = await run();
-            entry.passed += 1;
-            if (entry.ok) entry.details = details;
-          } catch (error) {
-            entry.ok = false;
-            entry.details = { error: String(error) };
-            throw error;
-          }
-        },
-        timeoutMs,
-      );
+      const entry = entries.get(checkName) ?? { name: checkName, group, ok: true, rounds: 0, passed: 0, details: {} };
+      entries.set(checkName, entry);
+      it(checkName, () => recorded(entry, run), timeoutMs);
     },
     note: (key, value) => {
       notes[key] = value;
     },
     keep,
   };
+}
+
+async function recorded(entry: Entry, run: () => Promise<Details>): Promise<void> {
+  entry.rounds += 1;
+  try {
+    const details = await run();
+    entry.passed += 1;
+    if (entry.ok) entry.details = details;
+  } catch (error) {
+    entry.ok = false;
+    entry.details = { error: String(error) };
+    throw error;
+  }
 }
 
 function keep(fileName: string, bytes: Uint8Array): string {
