@@ -48,6 +48,7 @@ export default defineConfig({
           include: ["test/workers/**/*.test.ts"],
           testTimeout: 30_000,
           provide: { asked },
+          setupFiles: ["test/workers/support/canary.ts"],
         },
       },
       node("flows", 60_000),

@@ -5,11 +5,11 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { type Settings, settingsOf } from "../../platform/env.ts";
 import { logLine } from "../../platform/log.ts";
+import { traceIdOf, traceparentOf } from "../../protocol/trace.ts";
 import type { AppEnv } from "../context.ts";
 
 /** What a client may give as its own request id; anything else gets one of ours. */
 const CLIENT_REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Headers of every answer that is not an upgrade; a route may overwrite single ones before it answers. */
 function commonHeaders(settings: Settings, requestId: string): [string, string][] {
@@ -31,9 +31,8 @@ export const requestFrame: MiddlewareHandler<AppEnv> = async (c, next) => {
   const startedMs = Date.now();
   const given = c.req.header("X-Request-ID");
   const requestId = given !== undefined && CLIENT_REQUEST_ID.test(given) ? given : crypto.randomUUID();
-  const trace = c.req.header("traceparent");
   c.set("request_id", requestId);
-  c.set("traceparent", trace !== undefined && TRACEPARENT.test(trace) ? trace : null);
+  c.set("traceparent", traceparentOf(c.req.header("traceparent")));
 
   const settings = settingsOf(c.env);
   c.set("settings", settings);
@@ -56,12 +55,14 @@ function logRequest(c: Context<AppEnv>, durationMs: number): void {
   const caller = c.get("caller");
   logLine("info", "request", {
     request_id: c.get("request_id"),
+    trace_id: traceIdOf(c.get("traceparent")) ?? undefined,
     method: c.req.method,
     path: c.req.path.slice(0, 200),
     status: c.res.status,
     duration_ms: durationMs,
     account: caller?.account,
     keyid: caller?.keyid,
+    agent: c.get("agent")?.agent,
     job: c.get("job"),
     code: c.get("refused"),
   });
