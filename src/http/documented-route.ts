@@ -32,6 +32,9 @@ export type ErrorForm = { schema: ZodType; statusesOf: (code: ErrorCode) => read
 
 const NATIVE: ErrorForm = { schema: errorSchema, statusesOf: (code) => [ERROR_STATUS[code]] };
 
+/** Where a key says how its account's buckets stand. On an open route only when one was sent. */
+const RATED: ReadonlySet<RoutePolicy> = new Set(["client", "owner", "open"]);
+
 const EVERY_ROUTE: readonly ErrorCode[] = ["INTERNAL_ERROR"];
 
 export function newRouteSet(): RouteSet {
@@ -55,7 +58,7 @@ export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandle
     const refused = await check(c);
     if (refused !== null) return refused;
     const answer = await handler(c);
-    return policy === "client" || policy === "owner" ? ensureRateHeaders(c, answer) : answer;
+    return RATED.has(policy) ? ensureRateHeaders(c, answer) : answer;
   });
 }
 

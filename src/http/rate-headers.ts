@@ -5,8 +5,9 @@
  */
 import type { Context } from "hono";
 import type { RateState } from "../objects/contract.ts";
-import { callerAccount } from "./caller-account.ts";
+import { accountOf } from "../objects/locate.ts";
 import type { AppEnv } from "./context.ts";
+import { keyOwner } from "./middleware/authenticate-client.ts";
 
 const NO_LIMIT = 999_999;
 
@@ -41,11 +42,13 @@ export function withRate<A extends { rate?: RateState; refusal?: { rate?: RateSt
  * not hold, and an account that does not answer, leave the answer as it is.
  */
 export async function ensureRateHeaders(c: Context<AppEnv>, response: Response): Promise<Response> {
-  const untouchable = response.status === 101 || response.status === 401 || c.get("caller") === undefined;
+  const untouchable = response.status === 101 || response.status === 401;
   if (untouchable || response.headers.has("X-RateLimit-Limit")) return response;
+  const asked = c.get("caller") ?? keyOwner(c);
+  if (asked === null) return response;
   const kind = c.req.method === "POST" ? "submit" : "read";
   try {
-    const rate = await callerAccount(c).rate(c.get("caller").auth, kind, false);
+    const rate = await accountOf(c.env, asked.account, asked.region).rate(asked.auth, kind, false);
     if (!rate.ok) return response;
     c.res = response;
     setRateHeaders(c, rate.value, Date.now());

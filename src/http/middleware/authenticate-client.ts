@@ -16,9 +16,13 @@ import { type PresentedKey, presentedKey } from "./presented-key.ts";
 import { verifyRemembered } from "./verified-keys.ts";
 
 const USER_MISMATCH = refusalOf("FORBIDDEN", "X-User-ID does not belong to this key.", { field: "X-User-ID" });
-const USER_NEEDED = refusalOf("BAD_REQUEST", "A service key needs X-User-ID: 1 to 128 letters, digits and . _ : @ - of ASCII.", {
-  field: "X-User-ID",
-});
+const USER_NEEDED = refusalOf(
+  "BAD_REQUEST",
+  "A service key needs X-User-ID: 1 to 128 letters, digits and . _ : @ - of ASCII.",
+  {
+    field: "X-User-ID",
+  },
+);
 
 /** The caller, or why not: 401 (or 429) without a valid key, 400 or 403 about `X-User-ID`. */
 export async function identifyClient(c: Context<AppEnv>): Promise<Result<Caller, Refusal>> {
@@ -35,12 +39,18 @@ export async function identifyClient(c: Context<AppEnv>): Promise<Result<Caller,
 
 /** The caller as the account its key lives in, whoever it might act for: for what concerns the key itself. */
 export async function identifyOwner(c: Context<AppEnv>): Promise<Result<Caller, Refusal>> {
+  if (presentedKey(c) === null) return refuse(await refuseUnauthenticated(c));
+  const owner = keyOwner(c);
+  return owner === null ? refuse(UNAUTHORIZED) : ok(owner);
+}
+
+/** The account that the presented key lives in; null without a user or service key whose MAC holds. */
+export function keyOwner(c: Context<AppEnv>): Caller | null {
   const key = presentedKey(c);
-  if (key === null) return refuse(await refuseUnauthenticated(c));
-  if (key.kind !== "user" && key.kind !== "service") return refuse(UNAUTHORIZED);
+  if (key === null || (key.kind !== "user" && key.kind !== "service")) return null;
   const account = accountIdSchema.parse(key.account);
   const { kind, keyid, proof } = key;
-  return ok({ kind, account, auth: { by: "key", proof }, keyid, user_id: null, region: null });
+  return { kind, account, auth: { by: "key", proof }, keyid, user_id: null, region: null };
 }
 
 function presentsKey(c: Context<AppEnv>): boolean {

@@ -34,12 +34,7 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
     .delete(payloads)
     .where(eq(payloads.sha256, slot("sha256")))
     .prepare();
-  const shared = db
-    .select({ job: jobs.job })
-    .from(jobs)
-    .where(eq(jobs.payload, slot("sha256")))
-    .limit(1)
-    .prepare();
+  const isShared = sharingOf(db);
   const needed = db.select({ payload: jobs.payload }).from(jobs).innerJoin(live, eq(live.job, jobs.job));
   const textOf = (sha256: string) => get.get({ sha256 })?.text ?? null;
   return {
@@ -53,7 +48,7 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
       if (known !== text) throw new Error("a workflow hash stands for two texts");
     },
     forgetUnshared: (sha256) => {
-      if (shared.get({ sha256 })) return;
+      if (isShared(sha256)) return;
       kept.forget(sha256);
       forget.run({ sha256 });
     },
@@ -74,4 +69,15 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
       return oldest.length;
     },
   };
+}
+
+/** Whether any job names a text. */
+function sharingOf(db: AccountDb): (sha256: string) => boolean {
+  const sharing = db
+    .select({ job: jobs.job })
+    .from(jobs)
+    .where(eq(jobs.payload, slot("sha256")))
+    .limit(1)
+    .prepare();
+  return (sha256) => sharing.get({ sha256 }) !== undefined;
 }
