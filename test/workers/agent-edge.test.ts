@@ -262,7 +262,7 @@ describe("uploads and the manifest", () => {
     expect(await stateOf(thief.key, job)).not.toBe("succeeded");
   });
 
-  it("wait when the bucket does not answer: 503, the lease lives on, and the repeat succeeds", async () => {
+  it("F73: wait when the bucket does not answer: 503, the lease lives on, and the repeat succeeds", async () => {
     const user = await person();
     const agent = await newAgent();
     const { lease, job } = await claimed(user, agent);

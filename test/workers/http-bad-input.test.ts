@@ -244,13 +244,19 @@ describe("paths", () => {
 });
 
 describe("exceptions", () => {
-  it("become a bare 500 with the request id, and 503 when an object is overloaded", async () => {
+  it("F60: become a bare 500 with the request id, and 503 without a second try when an object is overloaded", async () => {
     const failing = (error: Error) => ({
       ACCOUNT: {
         idFromName: () => "id",
-        get: () => ({ listJobs: () => Promise.reject(error) }),
+        get: () => ({
+          listJobs: () => {
+            calls++;
+            return Promise.reject(error);
+          },
+        }),
       } as never,
     });
+    let calls = 0;
     const bug = await send("/api/v1/jobs", as(user.key), failing(new Error("secret at /srv/x.ts:3")));
     const said = await bug.clone().text();
     expect(said).not.toContain("secret");
@@ -259,5 +265,6 @@ describe("exceptions", () => {
     const answer = await send("/api/v1/jobs", as(user.key), failing(busy));
     expect(answer.headers.get("Retry-After")).toBe("1");
     await refusedBy(answer, 503, "BACKEND_UNAVAILABLE");
+    expect(calls).toBe(2);
   });
 });

@@ -119,7 +119,7 @@ describe("submit", () => {
 });
 
 describe("identity", () => {
-  it("wakes no object for a key whose MAC does not hold, and says the same as for no key at all", async () => {
+  it("I51: wakes no object for a key whose MAC does not hold, and says the same as for no key at all", async () => {
     const real = await person();
     const before = await listDurableObjectIds(bindings.ACCOUNT);
     const lastChar = real.key.endsWith("0") ? "1" : "0";
@@ -130,7 +130,8 @@ describe("identity", () => {
       real.key.slice(0, -1) + lastChar,
       other.slice(0, 30) + real.key.slice(30),
     ];
-    const answers = await Promise.all(keys.map((key) => send("/api/v1/jobs", as(key))));
+    const submits = keys.map((key) => send("/api/v1/jobs", post(key, '{"prompt":"a lighthouse"}')));
+    const answers = await Promise.all([...keys.map((key) => send("/api/v1/jobs", as(key))), ...submits]);
     const none = await send("/api/v1/jobs");
     for (const answer of [...answers, none]) {
       expect(answer.status).toBe(401);

@@ -34,6 +34,27 @@ describe("a job handed back again and again", () => {
   });
 });
 
+describe("a failure (I18)", () => {
+  const charged = [0, 1, 2];
+
+  it("that is permanent is never tried again, however many attempts are left", () => {
+    for (const n of charged) expect(moved(jobIn("running", { charged: n }), "fail").job.status).toBe("failed");
+  });
+
+  it("that is transient is tried again after 5 s, then 30 s, give or take a fifth, and no third time", () => {
+    for (const random of [0, 0.25, 0.5, 0.999]) {
+      const waits = charged.map((n) => {
+        const result = advance(jobIn("running", { charged: n }), eventOf("fail_transient"), { ...CTX, random });
+        if (result.kind === "none") throw new Error(result.answer);
+        return result.job.status === "queued" ? (result.job.not_before ?? 0) - NOW : null;
+      });
+      expect(waits[2]).toBeNull();
+      expect(Math.abs((waits[0] ?? 0) - 5_000)).toBeLessThanOrEqual(1_000);
+      expect(Math.abs((waits[1] ?? 0) - 30_000)).toBeLessThanOrEqual(6_000);
+    }
+  });
+});
+
 describe("the kept outcome of an attempt", () => {
   const reported: [Status, EventName, string][] = [
     ["running", "complete", "succeeded"],

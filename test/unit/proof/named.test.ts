@@ -1,0 +1,59 @@
+/**
+ * Owns the claim that every invariant and fault the account must stand is held by a test that says so in its title.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { staleAmong } from "../../mutation/mutant.ts";
+import { MUTANTS } from "../../mutation/mutants.ts";
+
+const root = join(import.meta.dirname, "..", "..", "..");
+const range = (letter: string, from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, i) => `${letter}${from + i}`);
+
+/** Sections 11 and 12 of the reliability facts, as far as they are the account's own. */
+const INVARIANTS = [
+  ...range("I", 1, 21),
+  "I23",
+  ...range("I", 25, 27),
+  ...range("I", 29, 31),
+  ...range("I", 36, 41),
+  ...["I48", "I49", "I51", "I53", "I54", "I56", "I57"],
+];
+const FAULTS = [...range("F", 42, 66), ...range("F", 71, 73), "F97"];
+
+/** What names a title: the string after `it(`, `it.each(...)(`, `describe(`; and the table the model's titles come from. */
+const TITLE = /\b(?:it|describe)(?:\.(?:each|skipIf|runIf)\([\s\S]*?\))?\(\s*(["'`])([\s\S]*?)\1/g;
+const EACH_TITLE = /^\s*(?:\]\.?|\}?\))?\)\(\s*(["'`])(.*?)\1/gm;
+const TABLE_TITLE = /\{\s*id: "(I\d+)",\s*title: "(.+?)",?\s*\}/g;
+
+function titlesIn(text: string): string[] {
+  const plain = [TITLE, EACH_TITLE].flatMap((pattern) => [...text.matchAll(pattern)].map((m) => m[2] ?? ""));
+  return [...plain, ...[...text.matchAll(TABLE_TITLE)].map(([, id, title]) => `${id}: ${title}`)];
+}
+
+const texts = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".test.ts") || name.endsWith("account-ledger.ts"))
+  .map((name) => readFileSync(join(root, "test", name), "utf8"));
+const named = new Set(texts.flatMap(titlesIn).flatMap((title) => title.match(/\b[IF]\d+\b/g) ?? []));
+
+describe("the proof of the account", () => {
+  it("names each invariant in the title of a test that holds it", () => {
+    expect(INVARIANTS.filter((id) => !named.has(id))).toEqual([]);
+  });
+
+  it("names each fault in the title of a test that injects it", () => {
+    expect(FAULTS.filter((id) => !named.has(id))).toEqual([]);
+  });
+
+  it("makes titles of the model's table of invariants", () => {
+    const model = readFileSync(join(root, "test/workers/account-model.test.ts"), "utf8");
+    expect(model).toContain('it.each(INVARIANTS)("$id: $title"');
+  });
+
+  it("breaks lines that are there, once each, on purpose", () => {
+    expect(staleAmong(root, MUTANTS)).toEqual([]);
+    const same = MUTANTS.map(({ file, find, replace }) => `${file} ${find} ${replace}`);
+    expect(new Set(same).size).toBe(MUTANTS.length);
+  });
+});
