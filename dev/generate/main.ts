@@ -8,6 +8,7 @@ import { configuration } from "./configuration.ts";
 import { limitsPage } from "./limits.ts";
 import { openApiDocument } from "./openapi.ts";
 import { postmanCollection } from "./postman.ts";
+import { promisesPage } from "./promises.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -17,6 +18,7 @@ async function documents(): Promise<Map<string, string>> {
   return new Map([
     ["docs/LIMITS.md", limitsPage(config)],
     ["docs/comfy-edge.postman_collection.json", `${JSON.stringify(postmanCollection(openapi), null, 2)}\n`],
+    ["test/conformance/promises.md", promisesPage(ROOT)],
   ]);
 }
 

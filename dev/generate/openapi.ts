@@ -4,8 +4,14 @@
  */
 
 import { z } from "zod";
-import { app } from "../../src/http/app.ts";
 import { type Configuration, SECRET_NAMES } from "./configuration.ts";
+
+/** Not imported by name: the app is checked against the types of Workers, this process against those of Node. */
+const APP = new URL("../../src/http/app.ts", import.meta.url).href;
+type App = { request(url: string, init: RequestInit, env: object): Promise<Response> };
+const appModule = z.object({
+  app: z.custom<App>((app) => typeof app === "object" && app !== null && "request" in app),
+});
 
 const mediaSchema = z.record(
   z.string(),
@@ -36,6 +42,7 @@ export type OpenApi = z.infer<typeof documentSchema>;
 export type Operation = z.infer<typeof operationSchema>;
 
 export async function openApiDocument({ written }: Configuration): Promise<OpenApi> {
+  const { app } = appModule.parse(await import(APP));
   const secrets = Object.fromEntries(SECRET_NAMES.map((name) => [name, "a:0000000000000000"]));
   const answer = await app.request(
     "https://comfy-edge.example.com/openapi.json",
