@@ -11,6 +11,7 @@ import type {
   RateLimit,
 } from "@cloudflare/workers-types";
 import { z } from "zod";
+import { regionSchema } from "../protocol/api/users.ts";
 import { poolNameSchema } from "../protocol/ids.ts";
 import { type RoleTable, rolesSchema } from "../protocol/roles.ts";
 
@@ -27,9 +28,6 @@ export interface Env {
   ASSETS: Fetcher;
   [name: string]: unknown;
 }
-
-export const REGIONS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
-export const regionSchema = z.enum(REGIONS);
 
 /** Development secrets all carry this marker; outside dev they refuse to start. */
 const DEV_MARK = "dev-only";
