@@ -2,17 +2,12 @@
  * Owns the routes that say how the system is: for load balancers, operators and Prometheus. Open to all, they name no secret.
  * Invariant: what is said was seen (`http/system-state`); liveness asks nobody.
  */
-import type { Context } from "hono";
 import { METRICS_SHARDS, metricsOf, metricsSinks } from "../../objects/locate.ts";
 import type { Env } from "../../platform/env.ts";
 import { flush } from "../../platform/metrics.ts";
 import { metricsText, sumOf } from "../../platform/metrics-text.ts";
-import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { gaugesOf } from "../gauges.ts";
-import { identifyOwner } from "../middleware/authenticate-client.ts";
-import { presentedKey } from "../middleware/presented-key.ts";
-import { ensureRateHeaders } from "../rate-headers.ts";
 import { systemState } from "../system-state.ts";
 import * as docs from "./health-documents.ts";
 
@@ -50,7 +45,7 @@ addRoute(healthRoutes, docs.ready, async (c) => {
 addRoute(healthRoutes, docs.state, async (c) => {
   const { agents, checks, queue_depth } = await systemState(c.env);
   const isHealthy = agents.online > 0 && Object.values(checks).every((check) => check === "ok");
-  const answer = c.json({
+  return c.json({
     status: isHealthy ? "healthy" : "degraded",
     api_version: c.get("settings").API_VERSION,
     comfyui_status: agents.online > 0 ? "connected" : "disconnected",
@@ -60,7 +55,6 @@ addRoute(healthRoutes, docs.state, async (c) => {
     queue_depth,
     checks,
   });
-  return withRateOfKey(c, answer);
 });
 
 addRoute(healthRoutes, docs.metrics, async (c) => {
@@ -69,15 +63,6 @@ addRoute(healthRoutes, docs.metrics, async (c) => {
   const text = metricsText(counters, gaugesOf(state, held, c.get("settings").API_VERSION));
   return c.body(text, 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
 });
-
-/** A key is not asked for here; to one that holds it is told how its bucket stands, as everywhere. */
-async function withRateOfKey(c: Context<AppEnv>, answer: Response): Promise<Response> {
-  if (presentedKey(c) === null) return answer;
-  const caller = await identifyOwner(c);
-  if (!caller.ok) return answer;
-  c.set("caller", caller.value);
-  return ensureRateHeaders(c, answer);
-}
 
 async function readShards(env: Env) {
   const shards = Array.from({ length: METRICS_SHARDS }, (_, shard) => metricsOf(env, shard).read());
