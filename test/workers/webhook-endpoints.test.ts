@@ -1,9 +1,10 @@
 /**
  * Holds webhook endpoints, their secrets and the delivery log: as their owner, a stranger and an operator meet them.
  */
+import { runInDurableObject } from "cloudflare:test";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { renewal } from "./support/account.ts";
+import { objectOf, renewal } from "./support/account.ts";
 import { completeWell, NOON } from "./support/attempts.ts";
 import { as, operator, post, send } from "./support/client.ts";
 import { quiet } from "./support/steps.ts";
@@ -88,6 +89,21 @@ describe("an endpoint", () => {
     await ended(who, null);
     await targets.until(2);
     expect(targets.posts.map(signedBy)).toEqual([[hook.secret, rotated.secret], [rotated.secret]]);
+  });
+
+  it("has a secret that is written nowhere: not in a row, a log line, nor the delivery itself (I52)", async () => {
+    const who = await owner();
+    const lines = vi.spyOn(console, "log");
+    const hook = await newHook(who, { url: URL_A });
+    await ended(who, null);
+    await targets.until(1);
+    const tables = ["endpoints", "hooks", "deliveries", "outbox"];
+    const rows = await runInDurableObject(objectOf(who.account), (_, { storage: { sql } }) =>
+      tables.map((table) => sql.exec(`SELECT * FROM ${table}`).toArray()),
+    );
+    const written = JSON.stringify([rows, lines.mock.calls, targets.posts]);
+    expect(written).toContain(hook.id);
+    expect(written).not.toContain(hook.secret.slice("whsec_".length));
   });
 
   it("that answers 410 is disabled with all that was under way to it, and nothing follows (F85)", async () => {

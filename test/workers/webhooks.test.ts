@@ -4,6 +4,7 @@
 import { evictDurableObject } from "cloudflare:test";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { watchSteps } from "../../src/objects/account/step.ts";
 import type { JobId } from "../../src/protocol/ids.ts";
 import { bindings, objectOf } from "./support/account.ts";
 import { failure, NOON, pass } from "./support/attempts.ts";
@@ -33,6 +34,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   await quiet();
+  watchSteps(null);
   vi.restoreAllMocks();
   vi.useRealTimers();
 });
@@ -159,6 +161,23 @@ describe("a dead target", () => {
     await vi.waitUntil(async () => (await log(who)).every(({ attempts }) => attempts.length === 1), {
       timeout: 10_000,
     });
+  });
+});
+
+describe("what the queue lost", () => {
+  it("is handed over again within minutes: nothing hangs on a message, and no job waits for one (I44, I46)", async () => {
+    const who = await owner();
+    watchSteps((name, phase) => {
+      if (name === "hooks.send-webhooks" && phase === "before") throw new Error("the queue is down");
+    });
+    const job = await ended(who);
+    expect(await who.client.get(job)).toMatchObject({ status: "succeeded" });
+    await quiet();
+    expect(targets.posts).toEqual([]);
+    watchSteps(null);
+    await evictDurableObject(objectOf(who.account));
+    expect(await targets.waited(who, 5 * 60_000)).toBeLessThan(2 * 60_000);
+    expect(await log(who)).toMatchObject([{ status: "delivered", attempts: [{ status: 204 }] }]);
   });
 });
 

@@ -86,7 +86,8 @@ function targetsOf(tables: AccountTables, { event, webhook_url }: Told): Target[
 
 function tell(ctx: AccountContext, tables: AccountTables, told: Told, keptDays: number): Handed {
   const targets = targetsOf(tables, told);
-  if (targets.length === 0) return NOTHING;
+  // Of an account that was erased nobody hears anything more.
+  if (targets.length === 0 || tables.profile.get()?.erased_at !== null) return NOTHING;
   const now = ctx.now();
   const { record, event } = told;
   const body = hookBody(record, event, now);
