@@ -33,25 +33,6 @@ const times = <T>(n: number, make: (i: number) => Promise<T>) =>
   Promise.all(Array.from({ length: n }, (_, i) => make(i)));
 const withKey = (key: string, fingerprint = "f"): Partial<SubmitCommand> => ({ idempotency: { key, fingerprint } });
 
-describe("a burst of eight against a limit of five", () => {
-  it.each(Array.from({ length: 10 }, (_, i) => i))(
-    "accepts exactly five and refuses three for concurrency (%i)",
-    async () => {
-      const account = await openAccount("tenant");
-      const results = await times(8, () => account.submit());
-      expect(codes(results)).toEqual([...Array(5).fill("accepted"), ...Array(3).fill("CONCURRENCY_LIMIT")].sort());
-    },
-  );
-
-  it("is refused for its rate where the bucket is the smaller limit", async () => {
-    const account = await openAccount("pro");
-    await withRole(account.account, "pro", { max_active: 100, submits_per_minute: 5, submit_burst: 5 }, async () => {
-      const results = await times(8, () => account.submit());
-      expect(codes(results)).toEqual([...Array(3).fill("RATE_LIMIT_EXCEEDED"), ...Array(5).fill("accepted")]);
-    });
-  });
-});
-
 describe("limits", () => {
   it("free a slot in the moment a job is terminal, and once only (I3)", async () => {
     const account = await openAccount("tenant");
