@@ -116,8 +116,8 @@ export class Slot {
     if (this.#reserved === "now" || this.#current || this.#tails.size >= MAX_TAILS)
       return { state: "busy", reason: null };
     if (this.paused) return { state: "paused", reason: null };
-    if (health !== null) return health;
     if (this.#yields()) return { state: "busy_by_owner", reason: `${this.session.foreign} prompts of others` };
+    if (health !== null) return health;
     return { state: "idle", reason: null };
   }
 

@@ -3,6 +3,7 @@
  * Invariant: a released migration never changes; a new one goes to the end.
  */
 import tables from "./0001_tables.sql";
+import holds from "./0002_holds.sql";
 
 /** Ordered; the version of a database is the number of migrations it has run. */
-export const POOL_MIGRATIONS: readonly string[] = [tables];
+export const POOL_MIGRATIONS: readonly string[] = [tables, holds];

@@ -2,7 +2,7 @@
  * Owns the types of what one request carries through the middleware.
  * Invariant: a handler reads the caller only after an auth policy has put it there.
  */
-import type { AgentIdentity, Auth } from "../objects/contract.ts";
+import type { AgentIdentity, Auth, Hold } from "../objects/contract.ts";
 import type { Env, Settings } from "../platform/env.ts";
 import type { AccountId, KeyKind } from "../protocol/ids.ts";
 
@@ -28,6 +28,8 @@ export type AppEnv = {
     caller: Caller;
     /** Set by `authenticateAgent`. */
     agent: AgentIdentity;
+    /** What kept that agent from new work when its pool was last asked, at most 30 s ago. */
+    agent_hold: Hold | null;
     /** For the log line alone: the job a request is about, and the code it was refused with. */
     job: string;
     refused: string;

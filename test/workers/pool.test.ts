@@ -3,70 +3,15 @@
  */
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
-import type { Offer } from "../../src/objects/contract.ts";
 import { poolOf } from "../../src/objects/locate.ts";
 import { sha256Hex } from "../../src/platform/hash.ts";
-import type { Capability, SlotState } from "../../src/protocol/agent-api.ts";
-import { jobIdSchema, keyIdSchema, type PoolName, poolNameSchema } from "../../src/protocol/ids.ts";
+import type { SlotState } from "../../src/protocol/agent-api.ts";
+import { keyIdSchema, poolNameSchema } from "../../src/protocol/ids.ts";
 import { openPoolDatabase } from "../../src/storage/pool/database.ts";
 import * as schema from "../../src/storage/pool/schema.ts";
-import { bindings, freshAccount } from "./support/account.ts";
-import { controlSocket, type TestSocket } from "./support/sockets.ts";
-
-let made = 0;
-const fresh = () => ++made;
-
-/** A pool of its own, with one agent admitted. */
-async function openPool() {
-  const pool = poolNameSchema.parse(`p${fresh()}`);
-  const stub = () => poolOf(bindings, pool);
-  const admit = async (agent: string) => {
-    const keyid = keyIdSchema.parse(String(fresh()).padStart(8, "0"));
-    const secret_sha256 = sha256Hex(agent);
-    await stub().createAgent({ agent, name: `name of ${agent}`, keyid, secret_sha256 });
-    return { kind: "agent", keyid, secret_sha256 } as const;
-  };
-  return { pool, stub, admit, proof: await admit("agent-a") };
-}
-type Pool = Awaited<ReturnType<typeof openPool>>;
-
-/** An agent's process with its control socket and a hello. Resolves when the pool has taken in the hello. */
-async function connect(pool: Pool, agent = "agent-a", states: SlotState[] = ["idle"], instance = "one") {
-  const socket = await controlSocket({ agent, name: agent }, pool.pool);
-  const slots = states.map((state, slot) => ({ slot, state }));
-  socket.say({ type: "hello", agent, instance, version: "1", slots, capability_hash: "h1", capability: CAPABILITY });
-  await answered(socket);
-  return socket;
-}
-
-/** Resolves when the pool has taken in everything said before. */
-async function answered(socket: TestSocket): Promise<void> {
-  const before = socket.frames.filter(({ type }) => type === "taken").length;
-  socket.say({ type: "known?", refs: [] });
-  await socket.until(() => socket.frames.filter(({ type }) => type === "taken").length > before, "an answer");
-}
-
-const CAPABILITY: Capability = {
-  os: "linux",
-  comfyui_version: "0.3.68",
-  gpus: [{ name: "Test", vram_mb: 24_000 }],
-  models: [{ kind: "checkpoints", name: "m.safetensors", size_bytes: 5 }],
-  node_classes: ["KSampler"],
-  custom_nodes: [],
-  disk_free_bytes: 1e12,
-  loaded_models: ["m.safetensors"],
-};
-
-function offerOf(pool: PoolName, over: Partial<Offer> = {}): Offer {
-  const account = over.account ?? freshAccount();
-  const job = jobIdSchema.parse(`j_${String(fresh()).padStart(12, "0")}`);
-  const ref = `r_${account}_${job.slice(2)}_1_${pool}_${"0".repeat(27)}`;
-  return { ref, account, job, attempt: 1, priority: 0, weight: 1, models: [], ...over };
-}
-
-const offered = (socket: TestSocket) => socket.frames.filter(({ type }) => type === "offer").map(({ ref }) => ref);
-const isOffer = (ref: string) => (f: { type: string; ref?: unknown }) => f.type === "offer" && f.ref === ref;
-const objectOf = ({ pool }: Pool) => bindings.POOL.get(bindings.POOL.idFromName(pool));
+import { bindings } from "./support/account.ts";
+import { answered, CAPABILITY, connect, isOffer, objectOf, offered, offerOf, openPool } from "./support/pool.ts";
+import { controlSocket } from "./support/sockets.ts";
 
 describe("offers", () => {
   it("reach an idle agent at once, with the ref and nothing else", async () => {
@@ -228,7 +173,7 @@ describe("agents", () => {
   it("are let in by the hash of their token's secret, and all refusals look the same", async () => {
     const pool = await openPool();
     const identity = { agent: "agent-a", name: "name of agent-a", pool: pool.pool };
-    expect(await pool.stub().verifyToken(pool.proof)).toEqual({ ok: true, value: identity });
+    expect(await pool.stub().verifyToken(pool.proof)).toEqual({ ok: true, value: { identity, hold: null } });
     const other = await openPool();
     await pool.admit("agent-b");
     const refusals = await Promise.all([

@@ -3,7 +3,7 @@
  * Invariant: a token whose MAC does not hold wakes no object; a no is never remembered; a revoked token is refused within 30 s.
  */
 import type { Context } from "hono";
-import type { AgentIdentity, KeyProof } from "../../objects/contract.ts";
+import type { KeyProof, KnownAgent } from "../../objects/contract.ts";
 import { poolOf } from "../../objects/locate.ts";
 import { poolConfig } from "../../platform/env.ts";
 import { HEADER_PROTOCOL } from "../../protocol/agent-api.ts";
@@ -18,7 +18,7 @@ const YES_LIVES_MS = 30_000;
 /** Agents remembered per isolate; the oldest goes first. */
 const MAX_ENTRIES = 5_000;
 
-const yes = new Map<string, { identity: AgentIdentity; untilMs: number }>();
+const yes = new Map<string, { agent: KnownAgent; untilMs: number }>();
 
 /** Null for an agent that speaks our protocol and whose token its pool knows; else the answer it gets. */
 export async function checkAgent(c: Context<AppEnv>): Promise<Response | null> {
@@ -26,9 +26,10 @@ export async function checkAgent(c: Context<AppEnv>): Promise<Response | null> {
   const key = presentedKey(c);
   const pool = key === null || key.kind !== "agent" ? null : poolNameOf(key.account);
   if (key === null || pool === null || poolConfig(c.get("settings"), pool) === null) return refuseForged(c);
-  const identity = await identify(c, pool, key.proof);
-  if (identity === null) return agentError(c, 401, "unauthorized");
-  c.set("agent", identity);
+  const known = await identify(c, pool, key.proof);
+  if (known === null) return agentError(c, 401, "unauthorized");
+  c.set("agent", known.identity);
+  c.set("agent_hold", known.hold);
   return null;
 }
 
@@ -40,19 +41,19 @@ function refuseProtocol(c: Context<AppEnv>): Response {
 
 /** Forgets a token at once in this isolate; others do within 30 s. */
 export function forgetAgent(agent: string): void {
-  for (const [name, { identity }] of yes) if (identity.agent === agent) yes.delete(name);
+  for (const [name, known] of yes) if (known.agent.identity.agent === agent) yes.delete(name);
 }
 
-async function identify(c: Context<AppEnv>, pool: PoolName, proof: KeyProof): Promise<AgentIdentity | null> {
+async function identify(c: Context<AppEnv>, pool: PoolName, proof: KeyProof): Promise<KnownAgent | null> {
   const name = `${pool}:${proof.keyid}:${proof.secret_sha256}`;
   const nowMs = Date.now();
   const known = yes.get(name);
-  if (known && known.untilMs > nowMs) return known.identity;
+  if (known && known.untilMs > nowMs) return known.agent;
   yes.delete(name);
   const answer = await poolOf(c.env, pool).verifyToken(proof);
   if (!answer.ok) return null;
   if (yes.size >= MAX_ENTRIES) for (const oldest of yes.keys()) if (yes.delete(oldest)) break;
-  yes.set(name, { identity: answer.value, untilMs: nowMs + YES_LIVES_MS });
+  yes.set(name, { agent: answer.value, untilMs: nowMs + YES_LIVES_MS });
   return answer.value;
 }
 

@@ -14,15 +14,10 @@ import {
   rotateKeySchema,
 } from "../../protocol/api/keys.ts";
 import {
-  agentListSchema,
-  agentViewSchema,
   auditListSchema,
   changeUserSchema,
   disableUserSchema,
-  madeAgentSchema,
-  newAgentSchema,
   newUserSchema,
-  poolListSchema,
   userListSchema,
   userViewSchema,
 } from "../../protocol/api/users.ts";
@@ -198,40 +193,7 @@ export const expireKey: RouteSpec = {
   errors: [...WITH_BODY, "NOT_FOUND", "CONFLICT"],
 };
 
-// --- agents, audit, the first key --------------------------------------------------------------------------------------
-
-export const createAgent: RouteSpec = {
-  ...tag("pools"),
-  method: "post",
-  path: "/agents",
-  summary: "Admit an agent to a pool",
-  request: { body: body(newAgentSchema) },
-  responses: { 201: jsonContent(madeAgentSchema, "Admitted, with its token.") },
-  errors: [...WITH_BODY, "UNKNOWN_POOL"],
-};
-export const listAgents: RouteSpec = {
-  ...tag("pools"),
-  method: "get",
-  path: "/agents",
-  summary: "List agents, revoked ones included",
-  responses: { 200: jsonContent(agentListSchema, "Of every pool, as the pools have them.") },
-};
-export const revokeAgent: RouteSpec = {
-  ...tag("pools"),
-  method: "delete",
-  path: "/agents/{agent}",
-  summary: "Revoke an agent's token",
-  request: { params: z.object({ agent: z.string().meta({ example: "ag_0123456789ab" }) }) },
-  responses: { 200: jsonContent(agentViewSchema, "Revoked; safe to repeat.") },
-  errors: ["NOT_FOUND"],
-};
-export const listPools: RouteSpec = {
-  ...tag("pools"),
-  method: "get",
-  path: "/pools",
-  summary: "List pools",
-  responses: { 200: jsonContent(poolListSchema, "As they are now.") },
-};
+// --- audit, the first key -----------------------------------------------------------------------------------------------
 
 const word = z.string().min(1).max(64).optional();
 export const auditQuerySchema = z.object({

@@ -6,6 +6,7 @@ import { newRouteSet } from "../documented-route.ts";
 import { adminAgentRoutes } from "./admin-agents.ts";
 import { adminAuditRoutes } from "./admin-audit.ts";
 import { adminBootstrapRoutes } from "./admin-bootstrap.ts";
+import { adminHoldRoutes } from "./admin-holds.ts";
 import { adminKeyRoutes } from "./admin-keys.ts";
 import { adminOpsRoutes } from "./admin-ops.ts";
 import { adminUserRoutes } from "./admin-users.ts";
@@ -13,5 +14,12 @@ import { adminWebhookRoutes } from "./admin-webhooks.ts";
 
 export const adminRoutes = newRouteSet();
 
-const sets = [adminBootstrapRoutes, adminUserRoutes, adminKeyRoutes, adminAgentRoutes, adminAuditRoutes];
+const sets = [
+  adminBootstrapRoutes,
+  adminUserRoutes,
+  adminKeyRoutes,
+  adminAgentRoutes,
+  adminHoldRoutes,
+  adminAuditRoutes,
+];
 for (const routes of [...sets, adminWebhookRoutes, adminOpsRoutes]) adminRoutes.route("/", routes);

@@ -17,6 +17,9 @@ export const agentQueueRoutes = newRouteSet();
 addRoute(agentQueueRoutes, docs.pull, async (c) => {
   const body = await agentBody(c, pullRequestSchema);
   if (!body.ok) return body.refusal;
+  const hold = c.get("agent_hold");
+  // It was told so too: this holds one that did not hear, and spares the queue its doorbells.
+  if (hold && (hold.until === null || hold.until > Date.now())) return pausedAnswer(c);
   const answer = await pullMessages(c.get("settings"), queueIdOf(c), body.value);
   if (answer.ok) count("comfy_edge_doorbells_pulled_total", {}, answer.messages);
   return passedOn(c, "pull", answer);

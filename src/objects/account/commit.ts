@@ -8,15 +8,16 @@ import { endedJob, recordOf } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";
 import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { ringWaitMs } from "../../domain/wake.ts";
-import { count } from "../../platform/metrics.ts";
 import { attemptPrefix } from "../../protocol/bucket-keys.ts";
-import type { JobId } from "../../protocol/ids.ts";
+import type { JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Role } from "../../protocol/roles.ts";
 import { isTerminal } from "../../protocol/states.ts";
 import type { DeliveryId } from "../../protocol/webhooks.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { AccountContext } from "./context.ts";
+import { countTransition, reportJobs } from "./counters.ts";
+import { type JobEnd, logEnd } from "./end-lines.ts";
 import type { Ringing } from "./hints.ts";
 import { roleOf } from "./identity.ts";
 import { hookProgress, hookTransition } from "./webhook-events.ts";
@@ -28,8 +29,12 @@ export type Moved = Extract<Advanced, { kind: "moved" }>;
 export type Effects = {
   readonly ring: Ringing[];
   readonly publish: JobRecord[];
+  /** Jobs that are over now. */
+  readonly ends: JobEnd[];
   readonly tell: { job: JobId; attempt: number }[];
   readonly withdraw: LiveJob[];
+  /** Agents whose lease ran out. */
+  readonly lost: { pool: PoolName; agent: string }[];
   /** Webhooks to hand to their queue. */
   readonly hooks: DeliveryId[];
   /** The earliest time the clock is needed for anything written. */
@@ -37,7 +42,7 @@ export type Effects = {
 };
 
 export function noEffects(): Effects {
-  return { ring: [], publish: [], tell: [], withdraw: [], hooks: [], due: null };
+  return { ring: [], publish: [], ends: [], tell: [], withdraw: [], lost: [], hooks: [], due: null };
 }
 
 /** Objects of a refused attempt are deleted so long after it: no upload URL of it lives longer. */
@@ -59,7 +64,6 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
     owe(effects, hookProgress(ctx, tables, job));
     return;
   }
-  count("comfy_edge_job_transitions_total", { to: job.status });
   const before = tables.jobs.get(job.job);
   if (!before) throw new Error("a live job has no lasting row");
   const stored = ending ? endedJob(before, job, ending) : before;
@@ -75,7 +79,9 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
   if (was.status === "queued" && was.ring_at !== null && isEnded(job.status)) effects.withdraw.push(was);
   const { url_ttl_s } = roleInForce(ctx, tables);
   const record = recordOf({ account: ctx.account, stored, live: job, waiting: null, url_ttl_s });
+  countTransition(record);
   effects.publish.push(record);
+  if (ending) effects.ends.push({ record, order: stored.order });
   owe(effects, hookTransition(ctx, tables, record, stored.order));
 }
 
@@ -119,9 +125,12 @@ export function wantBy(effects: Effects, due: number | null): void {
 /** Sends what is owed. Nothing here is waited for: the answer does not depend on it. */
 export function settle(ctx: AccountContext, effects: Effects): void {
   ctx.alarms.wantBy(effects.due, ctx.now());
+  reportJobs(ctx, effects.ends.length > 0);
+  for (const end of effects.ends) logEnd(ctx, end);
   for (const ringing of effects.ring) ctx.hints.ring(ringing);
   for (const job of effects.withdraw) ctx.hints.withdraw(job);
   if (effects.hooks.length > 0) ctx.background(sendHooks(ctx, effects.hooks));
+  for (const { pool, agent } of effects.lost) ctx.hints.leaseLost(pool, agent);
   for (const { job, attempt } of effects.tell) ctx.hints.tellAgent(job, attempt);
   for (const record of effects.publish) {
     if (isTerminal(record.status)) ctx.waiters.ended(record.job);

@@ -28,6 +28,8 @@ export type Hints = {
   withdraw(job: LiveJob): void;
   publish(record: JobRecord): Promise<boolean>;
   tellAgent(job: JobId, attempt: number): void;
+  /** An agent's lease ran out: its pool counts whether it is fit. */
+  leaseLost(pool: PoolName, agent: string): void;
   /** Has the viewers' keys of these jobs asked for again. */
   recheckKeys(jobs: readonly JobId[]): void;
 };
@@ -76,6 +78,10 @@ export function hintsOf(deps: Deps): Hints {
     tellAgent: (job, number) => {
       const send = () => step("hints.tell-agent", () => progressOf(env, account, job).pushCancel(number));
       deps.background(attempt("tell_agent", send));
+    },
+    leaseLost: (pool, agent) => {
+      const send = () => step("hints.lease-lost", () => poolOf(env, pool).leaseLost(agent));
+      deps.background(attempt("lease_lost", send));
     },
     recheckKeys: (jobs) => deps.background(recheckKeys(deps, jobs)),
   };

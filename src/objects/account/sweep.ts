@@ -44,8 +44,10 @@ function sweepRow(ctx: AccountContext, tables: AccountTables, job: JobId, now: n
     });
     effects.ring.push(...own.ring);
     effects.publish.push(...own.publish);
+    effects.ends.push(...own.ends);
     effects.tell.push(...own.tell);
     effects.withdraw.push(...own.withdraw);
+    effects.lost.push(...own.lost);
     effects.hooks.push(...own.hooks);
   } catch (error) {
     count("comfy_edge_sweep_rows_broken_total");
@@ -63,7 +65,10 @@ function sweepJob(ctx: AccountContext, tables: AccountTables, job: LiveJob, now:
   if (event) {
     const advanced = advance(job, event, { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) });
     if (advanced.kind === "none") throw new Error(`nothing follows from ${event.name} in ${job.status}`);
-    if (event.name === "lease_expired") count("comfy_edge_rescues_total");
+    if (event.name === "lease_expired") {
+      count("comfy_edge_rescues_total");
+      if (job.lease) effects.lost.push({ pool: job.pool, agent: job.lease.agent });
+    }
     commit(ctx, tables, job, advanced, effects);
   } else if (job.ring_at !== null && job.ring_at <= now) {
     const { max_running } = roleOf(ctx.settings, tables.profile.get());

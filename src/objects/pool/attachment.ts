@@ -19,6 +19,8 @@ const slotSchema = z.object({
   next_since: z.number().int().default(0),
   /** It would claim one job ahead of the end of its present one. */
   ahead: z.boolean().default(false),
+  /** Why it is not fit for work, in the agent's words. */
+  reason: z.string().nullable().default(null),
 });
 export type Slot = z.infer<typeof slotSchema>;
 

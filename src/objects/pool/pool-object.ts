@@ -15,32 +15,42 @@ import { PING, PONG } from "../../protocol/progress.ts";
 import { assertNever, ok, type Result, refuse } from "../../protocol/result.ts";
 import { openPoolDatabase, type PoolDatabase } from "../../storage/pool/database.ts";
 import {
-  type AgentIdentity,
+  type AgentDetail,
   type AgentRow,
   type CatalogueState,
   EDGE_HEADERS,
+  type Hold,
   type KeyProof,
+  type KnownAgent,
   type NewAgent,
   type Offer,
   type PoolRpc,
   type PoolStatus,
 } from "../contract.ts";
-import { anyShard } from "../locate.ts";
+import { metricsSinks } from "../locate.ts";
 import { answerClose, closeQuietly } from "../sockets.ts";
 import { controlIdentityOf } from "./attachment.ts";
 import { CatalogueOfPool } from "./catalogue.ts";
 import { Dispatch } from "./dispatch.ts";
+import { takeFigures } from "./figures.ts";
+import { Holds } from "./holds.ts";
 import { idOf, Presence, type Present, sendDown } from "./presence.ts";
+import { processOf } from "./process-view.ts";
+import { Rests } from "./rests.ts";
 
 const UNAUTHORIZED = refusalOf("UNAUTHORIZED", "A valid agent token is required.");
 const UNKNOWN_AGENT = refusalOf("NOT_FOUND", "There is no agent of this name in the pool.");
+/** A hold without an end, as a time. */
+const FOREVER = Date.UTC(9999, 11, 31);
 /** A hello may carry a whole capability; anything larger is not of the protocol. */
 const MAX_MESSAGE_CHARS = 8_388_608;
 
 export class PoolObject extends DurableObject<Env> implements PoolRpc {
   readonly #pool: PoolName;
   readonly #database: PoolDatabase;
-  readonly #presence = new Presence();
+  readonly #holds: Holds;
+  readonly #rests = new Rests();
+  readonly #presence: Presence;
   readonly #dispatch: Dispatch;
   readonly #catalogue: CatalogueOfPool;
   readonly #loaded = new Map<string, ReadonlySet<string>>();
@@ -50,6 +60,8 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     settingsOf(env);
     this.#pool = poolNameSchema.parse(ctx.id.name);
     this.#database = openPoolDatabase(ctx.storage);
+    this.#holds = new Holds(this.#database);
+    this.#presence = new Presence((agent) => this.#mayWork(agent));
     this.#dispatch = new Dispatch(this.#presence, (hash) => this.#loadedBy(hash));
     this.#catalogue = new CatalogueOfPool({
       pool: this.#pool,
@@ -62,29 +74,31 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
 
   // --- tokens ----------------------------------------------------------------------------------------------------------
 
-  async verifyToken(proof: KeyProof): Promise<Result<AgentIdentity, Refusal>> {
+  async verifyToken(proof: KeyProof): Promise<Result<KnownAgent, Refusal>> {
     const row = this.#database.toRead()?.agents.byKeyId(proof.keyid);
     if (!row || row.revoked_at !== null || !equalInConstantTime(row.secret_sha256, proof.secret_sha256))
       return refuse(UNAUTHORIZED);
-    return ok({ agent: row.agent, name: row.name, pool: this.#pool });
+    const hold = this.#holds.over(row.agent, Date.now());
+    return ok({ identity: { agent: row.agent, name: row.name, pool: this.#pool }, hold });
   }
 
   async createAgent({ agent, name, keyid, secret_sha256 }: NewAgent): Promise<AgentRow> {
     const { agents } = this.#database.toWrite();
     const created_at = agents.get(agent)?.created_at ?? Date.now();
     agents.put({ agent, name, keyid, secret_sha256, created_at });
-    return { agent, name, created_at, revoked_at: null, online: this.#presence.isOnline(agent) };
+    return this.#rowOf({ agent, name, created_at, revoked_at: null });
   }
 
   async listAgents(): Promise<AgentRow[]> {
-    const rows = this.#database.toRead()?.agents.all() ?? [];
-    return rows.map(({ agent, name, created_at, revoked_at }) => ({
-      agent,
-      name,
-      created_at,
-      revoked_at,
-      online: this.#presence.isOnline(agent),
-    }));
+    return (this.#database.toRead()?.agents.all() ?? []).map((row) => this.#rowOf(row));
+  }
+
+  async agentDetail(agent: string): Promise<Result<AgentDetail, Refusal>> {
+    const tables = this.#database.toRead();
+    const row = tables?.agents.get(agent);
+    if (!row) return refuse(UNKNOWN_AGENT);
+    const capabilityOf = (hash: string) => tables?.capabilities.get(hash) ?? null;
+    return ok({ ...this.#rowOf(row), processes: this.#presence.processesOf(agent).map(processOf(capabilityOf)) });
   }
 
   async revokeAgent(agent: string): Promise<Result<AgentRow, Refusal>> {
@@ -93,8 +107,46 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     const row = agents?.get(agent);
     if (!row) return refuse(UNKNOWN_AGENT);
     for (const gone of this.#presence.dismiss(agent, CLOSE.REVOKED, "token revoked")) this.#dispatch.gone(gone);
-    const { name, created_at, revoked_at } = row;
-    return ok({ agent, name, created_at, revoked_at, online: false });
+    return ok(this.#rowOf(row));
+  }
+
+  #rowOf({ agent, name, created_at, revoked_at }: Omit<AgentRow, "online" | "hold">): AgentRow {
+    const hold = this.#holds.agent(agent, Date.now());
+    return { agent, name, created_at, revoked_at, online: this.#presence.isOnline(agent), hold };
+  }
+
+  // --- who gets no new work --------------------------------------------------------------------------------------------
+
+  async holdAgents(agent: string | null, hold: Hold | null): Promise<Result<Hold | null, Refusal>> {
+    if (agent !== null && !this.#database.toRead()?.agents.get(agent)) return refuse(UNKNOWN_AGENT);
+    if (hold) this.#holds.set(agent, hold, Date.now());
+    else this.#holds.clear(agent);
+    for (const each of agent === null ? this.#presence.online() : [agent]) this.#tellHold(each);
+    this.#dispatch.run();
+    return ok(hold);
+  }
+
+  async leaseLost(agent: string): Promise<void> {
+    if (this.#rests.leaseLost(agent, Date.now())) this.#presence.tell(agent, { type: "rest" });
+  }
+
+  #mayWork(agent: string): boolean {
+    const now = Date.now();
+    return this.#holds.over(agent, now) === null && !this.#rests.rests(agent, now);
+  }
+
+  #tellHold(agent: string): void {
+    const hold = this.#holds.over(agent, Date.now());
+    this.#presence.tell(agent, hold ? { type: hold.kind, until: hold.until } : { type: "resume", until: null });
+  }
+
+  /** Until when nobody here gets new work by an operator's word; null: somebody may. */
+  #pausedUntil(now: number): number | null {
+    const held = [this.#holds.pool(now), ...this.#presence.online().map((agent) => this.#holds.over(agent, now))];
+    const [pool, ...each] = held.map((hold) => hold && (hold.until ?? FOREVER));
+    if (typeof pool === "number") return pool;
+    const untils = each.filter((until) => typeof until === "number");
+    return each.length > 0 && untils.length === each.length ? Math.min(...untils) : null;
   }
 
   // --- the ready list --------------------------------------------------------------------------------------------------
@@ -113,7 +165,11 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   }
 
   async status(): Promise<PoolStatus> {
-    return { agents: this.#presence.counts(), ready: this.#dispatch.ready, paused_until: null };
+    return {
+      agents: this.#presence.counts(),
+      ready: this.#dispatch.ready,
+      paused_until: this.#pausedUntil(Date.now()),
+    };
   }
 
   // --- control sockets -------------------------------------------------------------------------------------------------
@@ -161,7 +217,10 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     const id = idOf(present.kept);
     if (up.type === "hello") this.#greet(present, up);
     else if (id === null) logLine("warn", "control_message_before_hello", { agent: present.kept.agent });
-    else if (up.type === "slot") this.#dispatch.changed(this.#presence.report(present, up, Date.now()), id);
+    else if (up.type === "slot") {
+      this.#rests.reported(present.kept.agent, up.state);
+      this.#dispatch.changed(this.#presence.report(present, up, Date.now()), id);
+    } else if (up.type === "metrics") takeFigures(this.#pool, id, up);
     else if (up.type === "declined") this.#dispatch.declined(up.ref, id);
     else if (up.type === "known?") {
       const refs = up.refs.filter((ref) => this.#dispatch.isTaken(ref));
@@ -179,6 +238,11 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
       sendDown(present.socket, { type: "want_capability" });
     }
     if (!settingsOf(this.env).OFFERS_ENABLED) sendDown(present.socket, { type: "offers", enabled: false });
+    const hold = this.#holds.over(present.kept.agent, Date.now());
+    if (hold) sendDown(present.socket, { type: hold.kind, until: hold.until });
+    // It may not have heard that its hold was ended.
+    else if (hello.slots.some(({ state }) => state === "paused"))
+      sendDown(present.socket, { type: "resume", until: null });
     const changes = this.#presence.greet(present, hello, Date.now());
     const id = `${present.kept.agent}/${hello.instance}`;
     for (const change of changes) this.#dispatch.changed(change, id);
@@ -194,7 +258,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   }
 
   #planFlush(): void {
-    planFlush(this.ctx, () => anyShard(this.env), Date.now());
+    planFlush(this.ctx, () => metricsSinks(this.env), Date.now());
   }
 }
 

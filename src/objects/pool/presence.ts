@@ -21,6 +21,12 @@ export class Presence {
   readonly #open = new Map<WebSocket, Present>();
   /** Agent process and slot -> model files it says it has in memory. Lost with the object's memory: a preference, no more. */
   readonly #loaded = new Map<string, readonly string[]>();
+  readonly #mayWork: (agent: string) => boolean;
+
+  /** @param mayWork whether an agent may be given new work at all. */
+  constructor(mayWork: (agent: string) => boolean) {
+    this.#mayWork = mayWork;
+  }
 
   /** After a start with empty memory. */
   recall(sockets: readonly WebSocket[]): void {
@@ -109,7 +115,7 @@ export class Presence {
   #having(fits: (slot: Slot) => boolean, loadedBy: (hash: string) => ReadonlySet<string>): Candidate[] {
     return this.#known().flatMap(({ id, kept }) => {
       const free = kept.slots.filter(fits).length;
-      if (free === 0) return [];
+      if (free === 0 || !this.#mayWork(kept.agent)) return [];
       const told = kept.slots.flatMap(({ slot }) => this.#loaded.get(`${id}/${slot}`) ?? []);
       return [{ id, free, loaded: new Set([...loadedBy(kept.capability_hash), ...told]) }];
     });
@@ -135,7 +141,22 @@ export class Presence {
   }
 
   isOnline(agent: string): boolean {
-    return this.#known().some(({ kept }) => kept.agent === agent);
+    return this.processesOf(agent).length > 0;
+  }
+
+  /** What each process of an agent told last. */
+  processesOf(agent: string): ControlAttachment[] {
+    return this.#known().flatMap(({ kept }) => (kept.agent === agent ? [kept] : []));
+  }
+
+  /** The agents that are here, each once. */
+  online(): string[] {
+    return [...new Set(this.#known().map(({ kept }) => kept.agent))];
+  }
+
+  /** To every process of an agent, or with null of all agents. */
+  tell(agent: string | null, message: ControlDown): void {
+    for (const { socket, kept } of this.#known()) if (agent === null || kept.agent === agent) sendDown(socket, message);
   }
 
   counts(): { online: number; busy: number } {
@@ -194,6 +215,7 @@ function nextSlot(known: Slot | undefined, report: SlotReport, now: number): Slo
     next,
     next_since: known && known.next === next ? known.next_since : now,
     ahead,
+    reason: report.reason ?? null,
   };
 }
 

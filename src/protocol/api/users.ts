@@ -59,35 +59,6 @@ export const userListSchema = z
   .object({ users: z.array(z.object(userShape)), total: count, limit: count, offset: count })
   .meta({ id: "UserList" });
 
-export const newAgentSchema = z
-  .strictObject({ pool: poolNameSchema, name: displayNameSchema.max(64) })
-  .meta({ id: "NewAgent" });
-const agentShape = {
-  agent: z.string().meta({ example: "ag_0123456789ab" }),
-  pool: z.string(),
-  name: z.string(),
-  online: z.boolean(),
-  created_at: timeOrNull,
-  revoked_at: timeOrNull,
-};
-export const agentViewSchema = z.object(agentShape).meta({ id: "Agent" });
-export const madeAgentSchema = z
-  .object({ ...agentShape, token: z.string().meta({ description: "Shown this once." }) })
-  .meta({ id: "MadeAgent" });
-export const agentListSchema = z.object({ agents: z.array(agentViewSchema) });
-export const poolListSchema = z.object({
-  pools: z.array(
-    z.object({
-      name: z.string(),
-      policy: z.enum(["open", "allowlist"]),
-      default_model: z.string(),
-      agents: z.object({ online: count, busy: count }),
-      ready: count,
-      paused_until: timeOrNull,
-    }),
-  ),
-});
-
 export const auditListSchema = z
   .object({
     entries: z.array(

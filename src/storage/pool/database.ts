@@ -7,10 +7,15 @@ import { POOL_MIGRATIONS } from "../../../migrations/pool/index.ts";
 import { migrate, versionOf } from "../migrator.ts";
 import { type AgentTable, agentTable } from "./agents.ts";
 import { type CapabilityTable, capabilityTable } from "./capabilities.ts";
+import { type HoldTable, holdTable } from "./holds.ts";
 
 export type PoolDb = DrizzleSqliteDODatabase;
 
-export type PoolTables = { readonly agents: AgentTable; readonly capabilities: CapabilityTable };
+export type PoolTables = {
+  readonly agents: AgentTable;
+  readonly capabilities: CapabilityTable;
+  readonly holds: HoldTable;
+};
 
 export type PoolDatabase = {
   /** The tables, or null where nothing was ever written. */
@@ -24,7 +29,7 @@ export function openPoolDatabase(storage: DurableObjectStorage): PoolDatabase {
   const open = (): PoolTables => {
     migrate(storage, POOL_MIGRATIONS);
     const db = drizzle(storage);
-    tables = { agents: agentTable(db), capabilities: capabilityTable(db) };
+    tables = { agents: agentTable(db), capabilities: capabilityTable(db), holds: holdTable(db) };
     return tables;
   };
   return {

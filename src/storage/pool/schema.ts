@@ -18,3 +18,10 @@ export const capabilities = sqliteTable("capabilities", {
   document: text("document").notNull(),
   seen_at: integer("seen_at").notNull(),
 });
+
+export const holds = sqliteTable("holds", {
+  target: text("target").primaryKey(),
+  kind: text("kind").notNull(),
+  until: integer("until"),
+  set_at: integer("set_at").notNull(),
+});

@@ -1,0 +1,133 @@
+/**
+ * Holds pause, drain, resume and rest to their promise: who is held gets no new work, and what it has goes on.
+ */
+import { evictDurableObject } from "cloudflare:test";
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import { accountOf } from "../../src/objects/locate.ts";
+import { jobIdSchema } from "../../src/protocol/ids.ts";
+import { AGENT_PROTOCOL } from "../../src/protocol/version.ts";
+import { bindings } from "./support/account.ts";
+import { as, operator, person, post, send, submitted } from "./support/client.ts";
+import { openDirectory } from "./support/directory.ts";
+import { answered, connect, isOffer, objectOf, offered, offerOf, openPool } from "./support/pool.ts";
+
+const HOUR_MS = 3_600_000;
+
+beforeAll(openDirectory);
+
+describe("a held agent", () => {
+  it("gets no offer until it is resumed, and others get them meanwhile", async () => {
+    const pool = await openPool();
+    await pool.admit("agent-b");
+    const [a, b] = [await connect(pool, "agent-a"), await connect(pool, "agent-b", ["idle"], "two")];
+    await pool.stub().holdAgents("agent-a", { kind: "pause", until: null });
+    await a.frame(({ type }) => type === "pause");
+    const [first, second] = [offerOf(pool.pool), offerOf(pool.pool)];
+    await pool.stub().offer([first]);
+    await b.frame(isOffer(first.ref));
+    b.say({ type: "slot", slot: 0, state: "busy", ref: first.ref });
+    await pool.stub().offer([second]);
+    await answered(a);
+    expect(offered(a)).toEqual([]);
+    await pool.stub().holdAgents("agent-a", null);
+    await a.frame(({ type }) => type === "resume");
+    await a.frame(isOffer(second.ref));
+  });
+
+  it("hears of its hold when it comes, and of the end it missed", async () => {
+    const pool = await openPool();
+    await pool.stub().holdAgents("agent-a", { kind: "drain", until: null });
+    const first = await connect(pool);
+    expect(first.frames).toContainEqual({ type: "drain", until: null });
+    first.socket.close(1000);
+    await pool.stub().holdAgents("agent-a", null);
+    const second = await connect(pool, "agent-a", ["paused"], "one");
+    expect(second.frames).toContainEqual({ type: "resume", until: null });
+  });
+
+  it("is held by the row alone: a pool that lost its memory still holds, a hold whose time is over does not", async () => {
+    const pool = await openPool();
+    const until = Date.now() + HOUR_MS;
+    await pool.stub().holdAgents("agent-a", { kind: "pause", until });
+    await evictDurableObject(objectOf(pool));
+    const held = await pool.stub().verifyToken(pool.proof);
+    expect(held).toMatchObject({ value: { hold: { kind: "pause", until } } });
+    vi.useFakeTimers({ toFake: ["Date"], now: until + 1 });
+    try {
+      expect(await pool.stub().verifyToken(pool.proof)).toMatchObject({ value: { hold: null } });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("that lost two leases within five minutes rests until a small run of its own succeeded", async () => {
+    const pool = await openPool();
+    const agent = await connect(pool);
+    await pool.stub().leaseLost("agent-a");
+    const fine = offerOf(pool.pool);
+    await pool.stub().offer([fine]);
+    await agent.frame(isOffer(fine.ref));
+    agent.say({ type: "declined", ref: fine.ref });
+    await answered(agent);
+    await pool.stub().withdraw([fine.ref]);
+    await pool.stub().leaseLost("agent-a");
+    await agent.frame(({ type }) => type === "rest");
+    const kept = offerOf(pool.pool);
+    await pool.stub().offer([kept]);
+    agent.say({ type: "slot", slot: 0, state: "preparing" });
+    await answered(agent);
+    expect(offered(agent)).toEqual([fine.ref]);
+    agent.say({ type: "slot", slot: 0, state: "idle" });
+    await agent.frame(isOffer(kept.ref));
+  });
+});
+
+describe("operators", () => {
+  const admin = async (path: string, body?: object) => {
+    const { key } = await operator();
+    const answer = await send(`/admin${path}`, body ? post(key, JSON.stringify(body)) : as(key));
+    return { status: answer.status, body: await answer.json<Record<string, unknown>>() };
+  };
+  const agentMade = async () => String((await admin("/agents", { pool: "default", name: "rig" })).body.agent);
+
+  it("pause an agent until a time, see it held, and resume it", async () => {
+    const agent = await agentMade();
+    const until = new Date(Date.now() + HOUR_MS).toISOString();
+    expect((await admin(`/agents/${agent}/pause`, { until })).body.hold).toEqual({ kind: "pause", until });
+    expect((await admin(`/agents/${agent}`)).body).toMatchObject({ hold: { kind: "pause", until }, processes: [] });
+    expect((await admin(`/agents/${agent}/drain`, {})).body.hold).toEqual({ kind: "drain", until: null });
+    expect((await admin(`/agents/${agent}/resume`, {})).body.hold).toBeNull();
+  });
+
+  it("are told which time is not acceptable, and that an agent or pool is not there", async () => {
+    const agent = await agentMade();
+    for (const until of ["2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "tomorrow"])
+      expect(await admin(`/agents/${agent}/pause`, { until })).toMatchObject({
+        status: 422,
+        body: { error: { details: { field: "until" } } },
+      });
+    expect((await admin("/agents/ag_000000000000/pause", {})).status).toBe(404);
+    expect((await admin("/pools/elsewhere/pause", {})).status).toBe(404);
+  });
+
+  it("pause a pool: its jobs wait with that reason, its queue hands out nothing, and both end with resume", async () => {
+    const { token } = (await admin("/agents", { pool: "default", name: "rig" })).body;
+    const pull = () =>
+      send("/agent/v1/queue/pull", post(String(token), "{}", { "X-Agent-Protocol": String(AGENT_PROTOCOL) }));
+    try {
+      expect((await admin("/pools/default/pause", {})).body.paused_until).toBe("9999-12-31T00:00:00.000Z");
+      const paused = await pull();
+      expect([paused.status, await paused.text()]).toEqual([409, expect.stringContaining("queue_delivery_paused")]);
+      const user = await person();
+      const { job_id } = await submitted(user.key, { prompt: "a lighthouse" });
+      const waiting = async () => {
+        const view = await (await send(`/api/v1/jobs/${job_id}`, as(user.key))).json<{ waiting: { reason: string } }>();
+        return view.waiting.reason;
+      };
+      await vi.waitUntil(async () => (await waiting()) === "pool_paused", { timeout: 15_000, interval: 200 });
+      await accountOf(bindings, user.account).cancelJob({ by: "internal", keyid: "test" }, jobIdSchema.parse(job_id));
+    } finally {
+      expect((await admin("/pools/default/resume", {})).body.paused_until).toBeNull();
+    }
+  });
+});
