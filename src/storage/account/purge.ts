@@ -5,7 +5,7 @@
 import { inArray, notExists, sql } from "drizzle-orm";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import type { AccountDb } from "./database.ts";
-import { deliveries, endpoints, hooks, idempotency, jobs, live, payloads } from "./schema.ts";
+import { days, deliveries, endpoints, hooks, idempotency, jobs, live, payloads } from "./schema.ts";
 
 /** What goes with the jobs, each with its key. */
 const WHOLE: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
@@ -14,6 +14,7 @@ const WHOLE: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [endpoints, endpoints.endpoint],
   [hooks, hooks.delivery],
   [deliveries, deliveries.delivery],
+  [days, days.date],
 ];
 /** A statement takes 100 values. */
 const CHUNK = 100;
