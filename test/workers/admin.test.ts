@@ -178,6 +178,7 @@ describe("the admin routes", () => {
       pool: "default",
       name: "box 1",
       online: false,
+      hold: null,
       created_at: ISO,
       revoked_at: null,
     });
