@@ -193,6 +193,7 @@ describe("the delivery log", () => {
     const [one] = await log(who);
     const sent = await asked(who, "POST", `/api/v1/webhooks/deliveries/${one?.id}/redeliver`);
     expect(sent).toMatchObject({ id: one?.id, status: "pending", tries: 0 });
+    expect([await log(who, "?status=delivered"), (await log(who)).length]).toEqual([[], 1]);
     await targets.until(2);
     expect(targets.posts[1]).toMatchObject({
       body: targets.posts[0]?.body,

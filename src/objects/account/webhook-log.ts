@@ -46,7 +46,7 @@ export function redeliver(ctx: AccountContext, auth: Auth, delivery: DeliveryId)
       if (!tables || !one) return refuse(NOT_FOUND);
       if (one.body === null) return refuse(ERASED);
       if (one.endpoint !== null && !tables.endpoints.get(one.endpoint)?.enabled) return refuse(ENDPOINT_OFF);
-      tables.hooks.put(again(one, now));
+      tables.hooks.restart(again(one, now));
       const { ids, due } = handDue(ctx, tables, now);
       return ok({ row: shown(tables.hooks.get(delivery) ?? one), ids, due });
     },

@@ -13,7 +13,7 @@ import { type IdempotencyTable, idempotencyTable } from "./idempotency.ts";
 import { type JobTable, jobTable } from "./jobs.ts";
 import { type KeyTable, keyTable } from "./keys.ts";
 import { type LiveTable, liveTable } from "./live.ts";
-import { newMemory } from "./memory.ts";
+import { type AccountMemory, newMemory } from "./memory.ts";
 import { type OutboxTable, outboxTable } from "./outbox.ts";
 import { type PayloadTable, payloadTable } from "./payloads.ts";
 import { type ProfileTable, profileTable } from "./profile.ts";
@@ -51,6 +51,21 @@ export type AccountDatabase = {
   makeUnlessRefused<T, R>(work: (tables: AccountTables) => Result<T, R>): Result<T, R>;
 };
 
+function tablesOf(db: AccountDb, memory: AccountMemory): AccountTables {
+  return {
+    profile: profileTable(db, memory),
+    keys: keyTable(db, memory),
+    jobs: jobTable(db, memory),
+    live: liveTable(db, memory),
+    payloads: payloadTable(db, memory),
+    idempotency: idempotencyTable(db),
+    outbox: outboxTable(db),
+    endpoints: endpointTable(db, memory),
+    hooks: hookTable(db),
+    expiry: expiryTable(db, memory),
+  };
+}
+
 export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
   let tables: AccountTables | null = null;
   let memory = newMemory();
@@ -64,18 +79,7 @@ export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
   const open = (): AccountTables => {
     migrate(storage, ACCOUNT_MIGRATIONS);
     const db = drizzle(storage);
-    tables = {
-      profile: profileTable(db, memory),
-      keys: keyTable(db, memory),
-      jobs: jobTable(db, memory),
-      live: liveTable(db, memory),
-      payloads: payloadTable(db, memory),
-      idempotency: idempotencyTable(db),
-      outbox: outboxTable(db),
-      endpoints: endpointTable(db, memory),
-      hooks: hookTable(db),
-      expiry: expiryTable(db, memory),
-    };
+    tables = tablesOf(db, memory);
     return tables;
   };
   return {

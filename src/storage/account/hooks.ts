@@ -62,6 +62,8 @@ export type HookTable = {
   put(delivery: Delivery): void;
   /** Moves one to the log. */
   end(delivery: Delivery): void;
+  /** Takes one from the log, if it is there, and makes it one under way. */
+  restart(delivery: Delivery): void;
   /** Handed over so long ago that they are due again. */
   lost(now: number, limit: number): Delivery[];
   /** Due and not handed over, the longest due first, without those of the targets named. */
@@ -81,7 +83,7 @@ export type HookTable = {
 };
 
 export function hookTable(db: AccountDb): HookTable {
-  return { ...rowsOf(db), ...clockOf(db), ...logOf(db) };
+  return { ...rowsOf(db), ...clockOf(db), ...logOf(db), ...endingsOf(db) };
 }
 
 type Rows = Pick<HookTable, "get" | "put" | "end" | "underWay" | "underWayOf">;
@@ -158,9 +160,7 @@ function clockOf(db: AccountDb): Pick<HookTable, "lost" | "waiting" | "handedBy"
   };
 }
 
-type Log = Pick<HookTable, "ended" | "list" | "forgetJob" | "forgetExpired">;
-
-function logOf(db: AccountDb): Log {
+function logOf(db: AccountDb): Pick<HookTable, "ended" | "list"> {
   const ended = db
     .select()
     .from(deliveries)
@@ -188,11 +188,17 @@ function logOf(db: AccountDb): Log {
       return row ? deliveryOf(row) : null;
     },
     list: (filter) => {
-      const underWay = page(hooks, filter);
-      const again = new Set(underWay.map((one) => one.delivery));
-      return [...underWay, ...page(deliveries, filter).filter((one) => !again.has(one.delivery))]
-        .sort((a, b) => (a.delivery < b.delivery ? 1 : -1))
-        .slice(0, filter.limit);
+      const newestFirst = (a: Delivery, b: Delivery) => (a.delivery < b.delivery ? 1 : -1);
+      return [...page(hooks, filter), ...page(deliveries, filter)].sort(newestFirst).slice(0, filter.limit);
+    },
+  };
+}
+
+function endingsOf(db: AccountDb): Pick<HookTable, "restart" | "forgetJob" | "forgetExpired"> {
+  return {
+    restart: (one) => {
+      db.delete(deliveries).where(eq(deliveries.delivery, one.delivery)).run();
+      db.insert(hooks).values(rowOf(one)).onConflictDoUpdate({ target: hooks.delivery, set: rowOf(one) }).run();
     },
     forgetJob: (job, now) => {
       const logged = { body: null, state: "given_up", reason: "erased", ended_at: now } as const;
