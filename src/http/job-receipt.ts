@@ -2,11 +2,17 @@
  * Owns the receipt of an accepted job (CONTRACT 1).
  * Invariant: a replay shows the job's present state and its first `queued_at`; only `location` is relative.
  */
+
+import type { SubmittedJob } from "../objects/contract.ts";
 import { timeText } from "../platform/job-view.ts";
 import type { JobReceipt } from "../protocol/api/views.ts";
-import type { JobRecord } from "../protocol/job.ts";
 
-export function renderReceipt(publicUrl: string, record: JobRecord, requestId: string, isReplay: boolean): JobReceipt {
+export function renderReceipt(
+  publicUrl: string,
+  record: SubmittedJob,
+  requestId: string,
+  isReplay: boolean,
+): JobReceipt {
   const location = `/api/v1/jobs/${record.job}`;
   return {
     job_id: record.job,

@@ -3,6 +3,7 @@
  * Invariant: no rule about jobs lives here; a job of another account is the same 404 as no job.
  */
 import type { Context } from "hono";
+import type { SubmitCommand } from "../../objects/contract.ts";
 import { renderJobListItem, renderJobView, timeText } from "../../platform/job-view.ts";
 import { refusalOf } from "../../protocol/errors.ts";
 import type { JobId } from "../../protocol/ids.ts";
@@ -28,27 +29,27 @@ addRoute(jobRoutes, docs.submit, async (c) => {
   if (!body.ok) return refusalResponse(c, body.refusal);
   const command = await submitCommand(c, body.value);
   if (!command.ok) return refusalResponse(c, command.refusal);
-  const done = submittedJobs(c, await callerAccount(c).submit(command.value));
-  if (done instanceof Response) return done;
-  const record = onlyJob(done.records);
-  const receipt = renderReceipt(c.get("settings").PUBLIC_URL, record, c.get("request_id"), done.replayed);
-  c.header("Location", receipt.location);
   const waitMs = preferredWaitMs(c);
-  return waitMs === null ? c.json(receipt, done.replayed ? 200 : 202) : submittedView(c, record, done.replayed, waitMs);
+  if (waitMs !== null) return submitAndWait(c, command.value, waitMs);
+  const done = submittedJobs(c, await callerAccount(c).submitForReceipt(command.value));
+  if (done instanceof Response) return done;
+  const { PUBLIC_URL } = c.get("settings");
+  const receipt = renderReceipt(PUBLIC_URL, onlyJob(done.records), c.get("request_id"), done.replayed);
+  c.header("Location", receipt.location);
+  return c.json(receipt, done.replayed ? 200 : 202);
 });
 
 /** `Prefer: wait`: the view as it is when the job is over, or the wait is. */
-async function submittedView(
-  c: Context<AppEnv>,
-  record: JobRecord,
-  replayed: boolean,
-  waitMs: number,
-): Promise<Response> {
+async function submitAndWait(c: Context<AppEnv>, command: SubmitCommand, waitMs: number): Promise<Response> {
+  const done = submittedJobs(c, await callerAccount(c).submit(command));
+  if (done instanceof Response) return done;
+  const record = onlyJob(done.records);
+  c.header("Location", `/api/v1/jobs/${record.job}`);
   const ended = await waitForEnd(c, [record], waitMs);
   if (!ended.ok) return refusalResponse(c, ended.refusal);
   c.header("Preference-Applied", `wait=${waitMs / 1000}`);
   const view = await renderJobView(c.get("settings"), onlyJob(ended.value));
-  return c.json(view, replayed ? 200 : areOver(ended.value) ? 201 : 202);
+  return c.json(view, done.replayed ? 200 : areOver(ended.value) ? 201 : 202);
 }
 
 addRoute(jobRoutes, docs.list, async (c) => {

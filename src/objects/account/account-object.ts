@@ -67,7 +67,7 @@ import { metered, rate } from "./read-meter.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
 import { rerunJob } from "./rerun.ts";
 import { tidyNow, unreferenced } from "./retention.ts";
-import { submit } from "./submit.ts";
+import { forReceipt, submit } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
 import { newWaiters } from "./waiters.ts";
 import { getDelivery, listDeliveries, redeliver } from "./webhook-log.ts";
@@ -103,6 +103,9 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
 
   async submit(command: SubmitCommand) {
     return submit(this.#ctx, command);
+  }
+  async submitForReceipt(command: SubmitCommand) {
+    return forReceipt(submit(this.#ctx, command));
   }
   async getJob(auth: Auth, job: JobId) {
     const ctx = this.#ctx;

@@ -14,7 +14,7 @@ import type { PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
-import type { NewJob, RefusedWithRate, SubmitCommand, SubmitDone } from "../contract.ts";
+import type { NewJob, RefusedWithRate, SubmitCommand, SubmitDone, Submitted, SubmittedJob } from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
@@ -32,6 +32,16 @@ type MakeJobs = (tables: AccountTables) => Result<readonly NewJob[], Refusal>;
 
 export function submit(ctx: AccountContext, command: SubmitCommand): Result<SubmitDone, RefusedWithRate> {
   return submitMade(ctx, command, () => ok(command.jobs));
+}
+
+/** Of each record what a receipt tells. */
+export function forReceipt(
+  done: Result<SubmitDone, RefusedWithRate>,
+): Result<Submitted<SubmittedJob>, RefusedWithRate> {
+  if (!done.ok) return done;
+  const { records, ...rest } = done.value;
+  const told = records.map(({ job, status, queued_at, pool, user_id }) => ({ job, status, queued_at, pool, user_id }));
+  return ok({ records: told, ...rest });
 }
 
 export function submitMade(

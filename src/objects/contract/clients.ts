@@ -57,7 +57,10 @@ export type RerunCommand = Pick<SubmitCommand, "auth" | "idempotency" | "request
   seed: string | null;
 };
 
-export type SubmitDone = { records: JobRecord[]; replayed: boolean; rate: RateState };
+export type Submitted<J> = { records: J[]; replayed: boolean; rate: RateState };
+export type SubmitDone = Submitted<JobRecord>;
+/** What a receipt tells of a job. */
+export type SubmittedJob = Pick<JobRecord, "job" | "status" | "queued_at" | "pool" | "user_id">;
 /** A refusal that still tells the rate headers. */
 export type RefusedWithRate = Refusal & { rate?: RateState };
 
@@ -99,6 +102,8 @@ export type Usage = {
 
 export interface ClientRpc {
   submit(command: SubmitCommand): Promise<Result<SubmitDone, RefusedWithRate>>;
+  /** The same, answered with no more than a receipt tells: whole records cost more on their way than they did to write. */
+  submitForReceipt(command: SubmitCommand): Promise<Result<Submitted<SubmittedJob>, RefusedWithRate>>;
   /** With the progress of a running job as it is now (at most 2 s old). */
   getJob(auth: Auth, job: JobId): Promise<Metered<JobRecord>>;
   /** The record alone, without a word from any other object: for the progress object, and where only the right counts. */

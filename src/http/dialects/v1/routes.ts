@@ -26,7 +26,7 @@ addRoute(v1Routes, docs.submit, async (c) => {
   if (!known.ok) return refusalResponse(c, known.refusal);
   const command = await submitCommand(c, body.value);
   if (!command.ok) return refusalResponse(c, command.refusal);
-  const made = submittedJobs(c, await callerAccount(c).submit(command.value));
+  const made = submittedJobs(c, await callerAccount(c).submitForReceipt(command.value));
   if (made instanceof Response) return made;
   const { job, status, queued_at, user_id } = onlyJob(made.records);
   return c.json({ job_id: job, status: v1State(status), created_at: timeText(queued_at), user_id });
