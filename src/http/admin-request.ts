@@ -8,10 +8,11 @@ import type { Asker, KeyRow, NewKey, Operator } from "../objects/contract.ts";
 import { type MintedKey, mintKey } from "../platform/api-key.ts";
 import { timeTextOrNull } from "../platform/job-view.ts";
 import { macsOf } from "../platform/macs.ts";
-import { type Refusal, refusalOf } from "../protocol/errors.ts";
+import type { Refusal } from "../protocol/errors.ts";
 import type { AccountId, KeyKind } from "../protocol/ids.ts";
-import { ok, type Result, refuse } from "../protocol/result.ts";
+import type { Result } from "../protocol/result.ts";
 import type { AppEnv } from "./context.ts";
+import { parseQuery } from "./query.ts";
 import { parseBy, readJson, readOptionalJson } from "./request-body.ts";
 
 const DAY_MS = 86_400_000;
@@ -33,21 +34,8 @@ export async function optionalBodyBy<S extends z.ZodType>(
   return json.ok ? parseBy(schema, json.value.value) : json;
 }
 
-/** Parameters the schema does not know are left alone. */
 export function queryBy<S extends z.ZodObject>(c: Context<AppEnv>, schema: S): Result<z.output<S>, Refusal> {
-  const given: { [name: string]: string | undefined } = {};
-  for (const [name, values] of Object.entries(c.req.queries())) {
-    if (!Object.hasOwn(schema.shape, name)) continue;
-    if (values.length > 1) return refuse(wrong(name, "is given twice"));
-    given[name] = values[0];
-  }
-  const parsed = schema.safeParse(given);
-  if (parsed.success) return ok(parsed.data);
-  return refuse(wrong(String(parsed.error.issues[0]?.path[0] ?? ""), "is not acceptable"));
-}
-
-function wrong(name: string, what: string): Refusal {
-  return refusalOf("BAD_REQUEST", `The query parameter ${name} ${what}.`, { field: name });
+  return parseQuery(schema, c.req.queries());
 }
 
 /** The operator behind the policy `admin`. */

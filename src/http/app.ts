@@ -3,6 +3,7 @@
  * Invariant: every answer but an upgrade is CONTRACT's: known shape, request id, no exception text.
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
+import { Hono } from "hono";
 import { causeOf, logLine } from "../platform/log.ts";
 import type { AppEnv } from "./context.ts";
 import { asDetail } from "./dialects/v1/detail.ts";
@@ -51,6 +52,8 @@ app.route("/api/v1", webhookRoutes);
 app.route("/v1", v1Routes);
 app.route("/agent/v1", agentRoutes);
 app.route("/admin", adminRoutes);
+// The same once more under the API's own root; the document names each route once.
+app.route("/api/v1/admin", new Hono<AppEnv>().route("/", adminRoutes));
 app.route("/", healthRoutes);
 app.route("/", modelRoutes);
 app.route("/", streamRoutes);

@@ -92,6 +92,19 @@ describe("the admin routes", () => {
     expect(page.users.length).toBe(1);
   });
 
+  it("are served under /api/v1/admin as well, behind the same key", async () => {
+    const { key } = await operator();
+    const user = await person();
+    const both = ["/admin/pools", "/api/v1/admin/pools"];
+    const answers = await Promise.all(both.map(async (path) => (await send(path, as(key))).json()));
+    expect(answers[0]).toEqual(answers[1]);
+    for (const [asked, status] of [
+      [as(user.key), 403],
+      [{}, 401],
+    ] as const)
+      expect((await send("/api/v1/admin/users", asked)).status).toBe(status);
+  });
+
   it("refuse what is wrong and name the field", async () => {
     const { key } = await operator();
     const cases: [string, object, string][] = [

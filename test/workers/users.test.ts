@@ -79,6 +79,11 @@ describe("a user", () => {
     for (const place of places) await bindings.ARTIFACTS.put(place, "x");
     expect(await byAdmin("DELETE", `/users/${user_id}`)).toMatchObject({ status: 202, name: "" });
     expect(await statusWith(key)).toBe(401);
+    const keys = await byAdmin<{ keys: { name: string; revoked_at: string | null }[] }>(
+      "GET",
+      `/api-keys?user_id=${user_id}`,
+    );
+    expect(keys.keys).toMatchObject([{ name: "", revoked_at: expect.any(String) }]);
     await alarms(account, async () => (await accountOf(bindings, account).snapshot(job_id as never)) === null);
     for (const place of places) expect(await bindings.ARTIFACTS.head(place)).toBeNull();
     expect(await byAdmin("DELETE", `/users/${user_id}`)).toMatchObject({ status: 202 });

@@ -68,7 +68,7 @@ export function eraseAccount(ctx: AccountContext, operator: Operator): Result<Ac
   return changed(ctx, "erase_user", operator, (tables, now, effects, profile) => {
     const name = "";
     tables.profile.change({ name, limits: null, erased_at: now, disabled_at: profile.disabled_at ?? now });
-    tables.keys.revokeAll(now);
+    tables.keys.eraseAll(now);
     cancelAll(ctx, tables, now, effects);
     tables.outbox.put({ id: "erase", kind: "erase", body: {}, due_at: now, tries: 0, created_at: now });
     wantBy(effects, now);

@@ -10,7 +10,7 @@ import type { CounterDeltas, HoldingReport, MetricsBatch, MetricsFigures, Metric
 
 const STORED = "figures";
 /** Series of one shard. Labels come from closed lists, so reaching it means a bug elsewhere; the value stays far under 2 MB. */
-const MAX_SERIES = 2_000;
+const MAX_SERIES = 4_000;
 const MAX_SERIES_CHARS = 256;
 /** Who holds something at the moment: accounts with jobs, isolates with requests, jobs with viewers. */
 const MAX_SOURCES = 5_000;

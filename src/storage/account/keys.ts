@@ -2,7 +2,7 @@
  * Owns the account's API keys: the hash of each secret, never the secret.
  * Invariant: a revoked key stays as a row, so that its id is never given out again.
  */
-import { and, desc, eq, gt, isNull, or } from "drizzle-orm";
+import { and, desc, eq, gt, isNull, or, sql } from "drizzle-orm";
 import { KEY_KINDS, type KeyId, type KeyKind, keyIdSchema } from "../../protocol/ids.ts";
 import type { AccountDb } from "./database.ts";
 import type { AccountMemory } from "./memory.ts";
@@ -33,8 +33,8 @@ export type KeyTable = {
   /** Brings the end of a key nearer; it never moves away. */
   expire(keyid: KeyId, at: number): void;
   used(keyid: KeyId, now: number): void;
-  /** Ends every key that still stands. */
-  revokeAll(now: number): void;
+  /** Ends every key that still stands, and forgets the names people gave them. */
+  eraseAll(now: number): void;
 };
 
 export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
@@ -56,10 +56,9 @@ export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
     .set({ expires_at: slot("at") })
     .where(and(eq(keys.keyid, slot("keyid")), or(isNull(keys.expires_at), gt(keys.expires_at, slot("at")))))
     .prepare();
-  const revokeAll = db
+  const eraseAll = db
     .update(keys)
-    .set({ revoked_at: slot("now") })
-    .where(isNull(keys.revoked_at))
+    .set({ name: "", revoked_at: sql`coalesce(${keys.revoked_at}, ${slot("now")})` })
     .prepare();
   const used = db
     .update(keys)
@@ -89,9 +88,9 @@ export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
       known.forget(keyid);
       used.run({ keyid, now });
     },
-    revokeAll: (now) => {
+    eraseAll: (now) => {
       for (const { keyid } of all.all()) known.forget(keyid);
-      revokeAll.run({ now });
+      eraseAll.run({ now });
     },
   };
 }
