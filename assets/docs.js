@@ -1,119 +1,181 @@
 /**
- * Owns the explorer at /docs: reads /openapi.json and shows every route, with a form to try it.
+ * Owns the explorer at /docs: reads /openapi.json and shows every route, grouped by who calls it, with a form to try it.
  * Invariant: asks nobody but the host it came from, and puts text on the page as text alone.
  */
+import { element, inline, paragraphs, table } from "/docs-dom.js";
+import { schemaTable } from "/docs-schema.js";
+import { tryForm } from "/docs-try.js";
 
-const methods = ["get", "post", "put", "delete"];
+const METHODS = ["post", "get", "put", "patch", "delete"];
 
-function element(name, props = {}, ...children) {
-  const made = Object.assign(document.createElement(name), props);
-  made.append(...children);
-  return made;
-}
+/** Tags in the order they are shown, each with its title and a line about it; tags that are not here come last. */
+const GROUPS = new Map([
+  ["jobs", ["Jobs", "Submit work, read it, cancel it, fetch what it made."]],
+  ["generate", ["Generate", "The same, waiting for the picture."]],
+  ["progress", ["Progress", "Watch a job while it runs."]],
+  ["models", ["Models", "What the agents have."]],
+  ["templates", ["Templates", "Stored graphs with named parameters."]],
+  ["uploads", ["Uploads", "Bring media in."]],
+  ["webhooks", ["Webhooks", "Be told when a job changes."]],
+  ["account", ["Account", "Limits, use, and keys of your own."]],
+  ["v1", ["/v1", "Another vocabulary for the same jobs: `completed`, `cancelled`, percent, `{detail}`."]],
+  ["health", ["Health", "How the system is. No key needed."]],
+  ["documents", ["Documents", "This page and what it is made of."]],
+  ["users", ["Operators: users", "Accounts, their limits, their webhooks."]],
+  ["keys", ["Operators: keys", "Keys of any account."]],
+  ["pools", ["Operators: agents and pools", "Who works, and for whom."]],
+  ["audit", ["Operators: audit", "Who did what."]],
+  ["agents", ["Agents", "What a gpu-agent says to us. Not for clients."]],
+]);
+const titleOf = (tag) => GROUPS.get(tag)?.[0] ?? tag;
 
-function table(head, rows) {
-  const line = (cell, texts) => element("tr", {}, ...texts.map((text) => element(cell, {}, String(text ?? ""))));
-  return element("table", {}, line("th", head), ...rows.map((row) => line("td", row)));
-}
+const WHO = {
+  open: "No key needed.",
+  client: "A user key, or a service key with X-User-ID.",
+  owner: "A user key, or a service key for its own account.",
+  watcher: "A user or service key, or a ticket.",
+  admin: "An admin key.",
+  bootstrap: "The bootstrap token.",
+  agent: "An agent's token.",
+};
 
-/** A schema in one phrase: enough to fill a form by. */
-function phrase(schema, components) {
-  if (!schema) return "";
-  if (schema.$ref) return schema.$ref.split("/").pop();
-  if (schema.enum) return schema.enum.join(" | ");
-  if (schema.anyOf) return schema.anyOf.map((one) => phrase(one, components)).join(" or ");
-  const bounds = [schema.minimum ?? schema.minLength, schema.maximum ?? schema.maxLength].filter(
-    (n) => n !== undefined,
-  );
-  const type = Array.isArray(schema.type) ? schema.type.join(" or ") : (schema.type ?? "any");
-  return bounds.length > 0 ? `${type}, ${bounds.join(" to ")}` : type;
-}
+const idOf = (method, path) => `${method}${path}`.replace(/[^a-z0-9]+/gi, "-").replace(/-$/, "");
 
-function fieldsOf(schema, components) {
-  const resolved = schema?.$ref ? components[schema.$ref.split("/").pop()] : schema;
-  return Object.entries(resolved?.properties ?? {}).map(([name, field]) => [
-    name,
-    phrase(field, components),
-    field.default ?? "",
-    field.description ?? "",
-  ]);
-}
-
-function tryIt(method, path, operation) {
-  const inputs = (operation.parameters ?? []).filter((one) => one.in !== "header");
-  const fields = inputs.map((one) => [
-    one,
-    element("input", { placeholder: one.example ?? one.schema?.example ?? "" }),
-  ]);
-  const example = operation.requestBody?.content?.["application/json"]?.example;
-  const body = operation.requestBody
-    ? element("textarea", { rows: 8, value: JSON.stringify(example ?? {}, null, 2) })
-    : null;
-  const answer = element("pre", { hidden: true });
-  const send = async () => {
-    let url = path;
-    const query = new URLSearchParams();
-    for (const [one, field] of fields)
-      if (one.in === "path") url = url.replace(`{${one.name}}`, encodeURIComponent(field.value));
-      else if (field.value !== "") query.set(one.name, field.value);
-    if (query.size > 0) url += `?${query}`;
-    const headers = body ? { "Content-Type": "application/json" } : {};
-    const key = document.getElementById("key").value.trim();
-    if (key !== "") headers.Authorization = `Bearer ${key}`;
-    answer.hidden = false;
-    answer.textContent = "…";
-    try {
-      const response = await fetch(url, { method: method.toUpperCase(), headers, body: body?.value });
-      const text = await response.text();
-      const shown = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-      answer.textContent = `${response.status}\n${shown}\n\n${text}`;
-    } catch (error) {
-      answer.textContent = String(error);
+function routesByTag(openapi) {
+  const groups = new Map([...GROUPS.keys()].map((tag) => [tag, []]));
+  for (const [path, item] of Object.entries(openapi.paths))
+    for (const method of METHODS) {
+      const operation = item[method];
+      if (operation === undefined) continue;
+      const isOperators = path.startsWith("/admin/") && operation.tags?.[0] === "webhooks";
+      const tag = isOperators ? "users" : (operation.tags?.[0] ?? "other");
+      groups.set(tag, [...(groups.get(tag) ?? []), { method, path, operation }]);
     }
-  };
-  return [
-    ...fields.map(([one, field]) => element("label", {}, one.name, field)),
-    ...(body ? [element("label", {}, "body", body)] : []),
-    element("button", { onclick: send, textContent: "Send" }),
-    answer,
-  ];
+  return [...groups].filter(([, routes]) => routes.length > 0);
 }
 
-function route(method, path, operation, components) {
+function methodMark(method) {
+  return element("span", { className: `method ${method}` }, method.toUpperCase());
+}
+
+function routeElement({ method, path, operation }, components) {
   const inside = element("div");
   const shown = element(
     "details",
-    {},
-    element("summary", {}, element("b", {}, method.toUpperCase()), element("code", {}, path), operation.summary ?? ""),
+    {
+      className: "route",
+      id: idOf(method, path),
+      data: { words: `${method} ${path} ${operation.summary}`.toLowerCase() },
+    },
+    element("summary", {}, methodMark(method), element("code", {}, path), element("span", {}, operation.summary ?? "")),
     inside,
   );
-  shown.addEventListener(
-    "toggle",
-    () => {
-      const schema = operation.requestBody?.content?.["application/json"]?.schema;
-      if (operation.description) inside.append(element("p", {}, operation.description));
-      if (schema) inside.append(table(["field", "type", "default", ""], fieldsOf(schema, components)));
-      const responses = Object.entries(operation.responses ?? {}).map(([code, one]) => [code, one.description]);
-      inside.append(table(["status", ""], responses), ...tryIt(method, path, operation));
-    },
-    { once: true },
-  );
+  const fill = () => inside.append(...routeBody(method, path, operation, components));
+  shown.addEventListener("toggle", fill, { once: true });
   return shown;
+}
+
+function routeBody(method, path, operation, components) {
+  const body = operation.requestBody?.content?.["application/json"]?.schema;
+  const bodyTable = body ? schemaTable(body, components) : null;
+  const answer = Object.entries(operation.responses ?? {}).find(([status]) => status.startsWith("2"))?.[1];
+  const answerTable = schemaTable(answer?.content?.["application/json"]?.schema, components);
+  return [
+    ...paragraphs(operation.description),
+    element("p", { className: "who" }, WHO[operation["x-auth"]] ?? ""),
+    element("h3", {}, "Try it"),
+    tryForm(method, path, operation, components),
+    ...parametersOf(operation),
+    ...(bodyTable ? [element("h3", {}, "Body"), bodyTable] : []),
+    element("h3", {}, "Answers"),
+    table(["status", ""], Object.entries(operation.responses ?? {}).map(answerRow)),
+    ...(answerTable ? [folded("Members of the answer", answerTable)] : []),
+  ];
+}
+
+function parametersOf(operation) {
+  const described = (operation.parameters ?? []).filter((one) => one.description ?? one.schema?.description);
+  if (described.length === 0) return [];
+  const rows = described.map((one) => [
+    element("code", {}, one.name),
+    one.in,
+    inline(one.description ?? one.schema.description),
+  ]);
+  return [element("h3", {}, "Parameters"), table(["name", "in", ""], rows)];
+}
+
+function answerRow([status, response]) {
+  const kind = status < 400 ? "ok" : status < 500 ? "no" : "bad";
+  return [element("span", { className: `status ${kind}` }, status), inline(response.description)];
+}
+
+function folded(title, content) {
+  return element("details", {}, element("summary", { className: "who" }, title), content);
+}
+
+function sectionOf(tag, routes, components) {
+  return element(
+    "section",
+    { id: `tag-${tag}` },
+    element("h2", {}, titleOf(tag)),
+    element("p", {}, ...inline(GROUPS.get(tag)?.[1])),
+    ...routes.map((route) => routeElement(route, components)),
+  );
+}
+
+function contentsOf(tag, routes) {
+  return element(
+    "div",
+    {},
+    element("h2", {}, titleOf(tag)),
+    ...routes.map(({ method, path, operation }) => {
+      const words = `${method} ${path} ${operation.summary}`.toLowerCase();
+      const title = `${method.toUpperCase()} ${path}`;
+      return element(
+        "a",
+        { href: `#${idOf(method, path)}`, title, data: { words } },
+        methodMark(method),
+        element("span", {}, operation.summary ?? path),
+      );
+    }),
+  );
+}
+
+/** Hides what does not hold every word that was typed. */
+function filterBy(text) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const one of document.querySelectorAll("[data-words]"))
+    one.hidden = !words.every((word) => one.dataset.words.includes(word));
+  for (const group of document.querySelectorAll("#routes > section, #contents > div"))
+    group.hidden = group.querySelectorAll("[data-words]:not([hidden])").length === 0;
+}
+
+/** Opens the route that the address names. */
+function openNamed() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!(target instanceof HTMLDetailsElement)) return;
+  if (target.hidden) {
+    document.getElementById("filter").value = "";
+    filterBy("");
+  }
+  target.open = true;
+  target.scrollIntoView();
 }
 
 async function main() {
   const openapi = await (await fetch("/openapi.json")).json();
-  const about = document.getElementById("about");
-  about.textContent = `Version ${openapi.info.version}. ${openapi.info.description}`;
   const components = openapi.components?.schemas ?? {};
-  const groups = new Map();
-  for (const [path, item] of Object.entries(openapi.paths))
-    for (const method of methods.filter((name) => item[name])) {
-      const tag = item[method].tags?.[0] ?? "other";
-      groups.set(tag, [...(groups.get(tag) ?? []), route(method, path, item[method], components)]);
-    }
-  const main = document.getElementById("routes");
-  for (const [tag, routes] of groups) main.append(element("h2", {}, tag), ...routes);
+  document.getElementById("version").textContent = openapi.info.version;
+  const whole = element("p", {}, "The whole document: ", element("a", { href: "/openapi.json" }, "/openapi.json"));
+  document.getElementById("about").replaceChildren(...paragraphs(openapi.info.description), whole);
+  const groups = routesByTag(openapi);
+  const at = (id) => document.getElementById(id);
+  at("routes").append(...groups.map(([tag, routes]) => sectionOf(tag, routes, components)));
+  at("contents").append(...groups.map(([tag, routes]) => contentsOf(tag, routes)));
+  at("filter").addEventListener("input", ({ target }) => filterBy(target.value));
+  at("identity").addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("hashchange", openNamed);
+  openNamed();
 }
 
 main().catch((error) => {

@@ -63,5 +63,9 @@ const page = (path: string, type: string): RouteSpec => ({
 export const explorer: readonly RouteSpec[] = [
   page("/docs", "text/html"),
   page("/docs.css", "text/css"),
+  page("/docs.svg", "image/svg+xml"),
   page("/docs.js", "text/javascript"),
+  page("/docs-dom.js", "text/javascript"),
+  page("/docs-schema.js", "text/javascript"),
+  page("/docs-try.js", "text/javascript"),
 ];
