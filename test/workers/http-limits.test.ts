@@ -8,7 +8,7 @@ import { sha256Hex } from "../../src/platform/hash.ts";
 import type { Capability } from "../../src/protocol/agent-api.ts";
 import { keyIdSchema } from "../../src/protocol/ids.ts";
 import { bindings, POOL } from "./support/account.ts";
-import { call, refused, rowsOf, total } from "./support/again.ts";
+import { call, refused, rowsOf, total, withSettings } from "./support/again.ts";
 import { as, type Person, person, post, send, submitted, unknownKey } from "./support/client.ts";
 import { controlSocket } from "./support/sockets.ts";
 
@@ -94,6 +94,28 @@ describe("reads", () => {
 
   it("have no limit for internal accounts, nor where limits are off", async () => {
     expect(new Set(await readAll(await person(), 120))).toEqual(new Set([200]));
+  });
+});
+
+describe("JOBS_ENABLED=false", () => {
+  it("is 503 with Retry-After on every route that makes jobs; replays and reads go on", async () => {
+    const user = await person();
+    const { job_id } = await submitted(user.key, { prompt: "a" }, { "Idempotency-Key": "before" });
+    await call(user, "DELETE", `/jobs/${job_id}`);
+    await withSettings(user.account, { JOBS_ENABLED: false }, async () => {
+      for (const [path, body] of [
+        ["/jobs", '{"prompt": "a"}'],
+        ["/jobs/bulk", '{"jobs": [{"prompt": "a"}]}'],
+        [`/jobs/${job_id}/rerun`, "{}"],
+      ] as const) {
+        const answer = await call(user, "POST", path, body);
+        expect([path, Number(answer.headers.get("Retry-After"))]).toEqual([path, 60]);
+        expect(await refused(answer)).toEqual([503, "FEATURE_DISABLED"]);
+      }
+      const replay = await call(user, "POST", "/jobs", '{"prompt": "a"}', { "Idempotency-Key": "before" });
+      expect([replay.status, (await call(user, "GET", "/jobs")).status]).toEqual([200, 200]);
+    });
+    expect(await total(user)).toBe(1);
   });
 });
 

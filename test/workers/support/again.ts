@@ -5,6 +5,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { vi } from "vitest";
 import { accountOf } from "../../../src/objects/locate.ts";
+import { type Env, type Settings, settingsOf } from "../../../src/platform/env.ts";
 import { type AccountId, type JobId, jobIdSchema, type LeaseFields } from "../../../src/protocol/ids.ts";
 import { bindings, fileOf, METRICS, objectOf, POOL, seenAs } from "./account.ts";
 import { as, type Person, post, type Refused, send } from "./client.ts";
@@ -71,4 +72,26 @@ export function rowsOf(account: AccountId): Promise<unknown[]> {
       .filter(({ name }) => !name.startsWith("_cf"))
       .flatMap(({ name }) => sql.exec(`SELECT * FROM "${name}"`).toArray());
   });
+}
+
+/** Settings of this account's object for as long as `work` runs. */
+export async function withSettings(
+  account: AccountId,
+  over: Partial<Settings>,
+  work: () => Promise<void>,
+): Promise<void> {
+  const set = (values: Partial<Settings>) =>
+    runInDurableObject(objectOf(account), (instance) => {
+      // `env` is protected in the base class; a test may look.
+      const settings = settingsOf((instance as unknown as { env: Env }).env);
+      const before = { ...settings };
+      Object.assign(settings, values);
+      return before;
+    });
+  const before = await set(over);
+  try {
+    await work();
+  } finally {
+    await set(before);
+  }
 }
