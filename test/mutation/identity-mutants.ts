@@ -20,10 +20,10 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
     tests: MATRIX,
   },
   {
-    file: "src/http/middleware/policies.ts",
-    find: "admin: { check: (c) => asCaller(c, identifyAdmin)",
-    replace: "admin: { check: (c) => asCaller(c, identifyOwner)",
-    why: "identity: a user key would open the admin routes",
+    file: "src/http/middleware/authenticate-admin.ts",
+    find: 'if (key.kind !== "admin" || key.account !== SYS_ACCOUNT) return refuse(ADMIN_NEEDED);',
+    replace: "",
+    why: "identity: a key of another kind would wake the operators' account",
     tests: MATRIX,
   },
   {

@@ -4,7 +4,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { accountOf } from "../../src/objects/locate.ts";
 import { tenantAccountId } from "../../src/platform/api-key.ts";
-import { randomBase32 } from "../../src/platform/hash.ts";
+import { randomBase32, sha256Hex } from "../../src/platform/hash.ts";
 import { keyIdSchema, SYS_ACCOUNT } from "../../src/protocol/ids.ts";
 import { bindings, SECRET } from "./support/account.ts";
 import { ask, byAdmin, DAY, HOUR, type Key, newOperator, pass, startClock, statusWith } from "./support/admin.ts";
@@ -60,6 +60,13 @@ describe("a user's own keys", () => {
     ])
       expect(await ask(user.key, "POST", "/api/v1/keys", body)).toMatchObject({ status: 422 });
     const stub = accountOf(bindings, user.account);
+    // Past the Worker, which never asks for it.
+    const secret_sha256 = sha256Hex(user.key.split("_")[4] ?? "");
+    const keyOf = { keyid: keyIdSchema.parse(user.keyid), kind: "user", secret_sha256 } as const;
+    const asker = { by: "key", proof: keyOf, request_id: "test" } as const;
+    const wished = { keyid: keyIdSchema.parse("00000001"), secret_sha256: SECRET, name: "x", expires_at: null };
+    for (const kind of ["service", "admin"] as const)
+      expect(await stub.createKey({ ...wished, kind }, asker)).toMatchObject({ refusal: { code: "CONFLICT" } });
     for (let n = 0; n < 96; n++) {
       const keyid = keyIdSchema.parse(randomBase32(8));
       await stub.createKey({ keyid, kind: "user", secret_sha256: SECRET, name: "x", expires_at: null });
