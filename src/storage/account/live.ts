@@ -119,18 +119,19 @@ function turnsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "countBefore" | "
     .orderBy(asc(live.job))
     .limit(sql.placeholder("at_most"))
     .prepare();
-  const earlier = or(
-    gt(live.priority, slot("priority")),
-    and(eq(live.priority, slot("priority")), lt(live.job, slot("job"))),
-  );
-  const some = db
-    .select({ one: sql<number>`1` })
-    .from(live)
-    .where(and(eq(live.status, "queued"), earlier))
-    .limit(sql.placeholder("at_most"));
-  const before = db.select({ n: sql<number>`count(*)` }).from(some.as("some")).prepare();
+  const counted = (where: SQL | undefined) => {
+    const some = db.select({ one: sql<number>`1` }).from(live).where(where).limit(sql.placeholder("at_most"));
+    return db.select({ n: sql<number>`count(*)` }).from(some.as("some")).prepare();
+  };
+  const isQueued = eq(live.status, "queued");
+  const higher = counted(and(isQueued, gt(live.priority, slot("priority"))));
+  // By the key alone, so that the oldest of a hundred thousand jobs looks at no other.
+  const older = counted(and(isQueued, eq(live.priority, slot("priority")), lt(live.job, slot("job"))));
   return {
-    countBefore: (job, atMost) => before.get({ job: job.job, priority: job.priority, at_most: atMost })?.n ?? 0,
+    countBefore: ({ job, priority }, atMost) => {
+      const first = tally.totals().raised > 0 ? (higher.get({ priority, at_most: atMost })?.n ?? 0) : 0;
+      return Math.min(atMost, first + (older.get({ priority, job, at_most: atMost })?.n ?? 0));
+    },
     held: (now, limit) => {
       const inOrder = tally.totals().raised > 0 ? heldByPriority : heldByAge;
       return inOrder.all({ now, at_most: limit }).map(liveJobOf);

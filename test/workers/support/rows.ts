@@ -13,9 +13,9 @@ type SetAlarm = (this: DurableObjectStorage, ...args: unknown[]) => Promise<void
 
 export type Counted = { statement: string; rows: number };
 
-/** Counts from now on; `written()` lists what wrote a row, `stop()` puts everything back. */
+/** Counts from now on; `written()` lists what wrote a row, `read()` sums what was looked at, `stop()` puts everything back. */
 export async function countRows(stub: DurableObjectStub) {
-  const cursors: { statement: string; cursor: { rowsWritten: number } }[] = [];
+  const cursors: { statement: string; cursor: { rowsWritten: number; rowsRead: number } }[] = [];
   const prototypes = await runInDurableObject(stub, (_, state) => ({
     sql: Object.getPrototypeOf(state.storage.sql) as { exec: Exec },
     storage: Object.getPrototypeOf(state.storage) as { setAlarm: SetAlarm },
@@ -28,7 +28,7 @@ export async function countRows(stub: DurableObjectStub) {
     return cursor;
   };
   prototypes.storage.setAlarm = function (...args) {
-    cursors.push({ statement: "setAlarm", cursor: { rowsWritten: 1 } });
+    cursors.push({ statement: "setAlarm", cursor: { rowsWritten: 1, rowsRead: 0 } });
     return setAlarm.apply(this, args);
   };
   return {
@@ -36,6 +36,8 @@ export async function countRows(stub: DurableObjectStub) {
       cursors
         .map(({ statement, cursor }) => ({ statement: statement.slice(0, 40), rows: cursor.rowsWritten }))
         .filter((c) => c.rows > 0),
+    /** Rows looked at so far, by all statements together. */
+    read: (): number => cursors.reduce((sum, { cursor }) => sum + cursor.rowsRead, 0),
     stop: () => {
       prototypes.sql.exec = exec;
       prototypes.storage.setAlarm = setAlarm;
