@@ -108,19 +108,16 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     return forReceipt(submit(this.#ctx, command));
   }
   async getJob(auth: Auth, job: JobId) {
-    const ctx = this.#ctx;
-    return metered(ctx, auth, () => getJob(ctx, auth, job));
+    return metered(this.#ctx, auth, (ctx) => getJob(ctx, auth, job));
   }
   async admitViewer(auth: Auth, job: JobId) {
     return admitViewer(this.#ctx, auth, job);
   }
   async listJobs(auth: Auth, query: ListQuery) {
-    const ctx = this.#ctx;
-    return metered(ctx, auth, () => listJobs(ctx, auth, query));
+    return metered(this.#ctx, auth, (ctx) => listJobs(ctx, auth, query));
   }
   async listEvents(auth: Auth, job: JobId, afterRevision: number) {
-    const ctx = this.#ctx;
-    return metered(ctx, auth, () => listEvents(ctx, auth, job, afterRevision));
+    return metered(this.#ctx, auth, (ctx) => listEvents(ctx, auth, job, afterRevision));
   }
   async cancelJob(auth: Auth, job: JobId) {
     return cancelJob(this.#ctx, auth, job);
@@ -138,8 +135,7 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     return poolStanding(this.#ctx, auth, pool);
   }
   async usage(auth: Auth) {
-    const ctx = this.#ctx;
-    return metered(ctx, auth, () => usage(ctx, auth));
+    return metered(this.#ctx, auth, (ctx) => usage(ctx, auth));
   }
   async rate(auth: Auth, kind: RateKind, draws: boolean) {
     return rate(this.#ctx, auth, kind, draws);

@@ -16,12 +16,12 @@ export type ReadMeter = { tat: number };
 export async function metered<T>(
   ctx: AccountContext,
   auth: Auth,
-  work: () => Promise<Result<T, RefusedWithRate>> | Result<T, RefusedWithRate>,
+  work: (ctx: AccountContext) => Promise<Result<T, RefusedWithRate>> | Result<T, RefusedWithRate>,
 ): Promise<Metered<T>> {
-  if (auth.by === "internal") return work();
+  if (auth.by === "internal") return work(ctx);
   const drawn = rate(ctx, auth, "read", true);
   if (!drawn.ok) return drawn;
-  const answer = await work();
+  const answer = await work(ctx);
   return { ...answer, rate: drawn.value };
 }
 
