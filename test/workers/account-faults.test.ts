@@ -5,7 +5,6 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
-import type { JobId } from "../../src/protocol/ids.ts";
 import { bindings, newJob, objectOf, openAccount, renewal, type TestAccount, withRole } from "./support/account.ts";
 import { Doorbells } from "./support/account-doorbells.ts";
 import { type Rows, readRows } from "./support/account-rows.ts";
@@ -42,7 +41,7 @@ describe("a doorbell", () => {
       await account.submitOne();
       await quiet();
       const [bell] = bells.waiting;
-      if (!bell || bells.waiting.length > 1) throw new Error("not one doorbell");
+      if (!bell) throw new Error("no doorbell");
       const claims = await Promise.all([1, 2, 3, 4, 5].map((n) => account.claim(bell.job, agentNamed(`agent-${n}`))));
       expect(claims.filter((c) => c.ok)).toHaveLength(1);
       vi.setSystemTime(NOON + 15_000);
@@ -269,12 +268,6 @@ describe("the bucket", () => {
 });
 
 describe("the account's clock", () => {
-  const running = async (account: TestAccount): Promise<JobId> => {
-    const job = await account.submitOne();
-    await account.stub().renew(await account.lease(job), renewal());
-    return job;
-  };
-
   it("F97: set forth ends a lease early: its agent hears so, and one other gets the job", async () => {
     const account = await openAccount();
     const job = await account.submitOne();
@@ -290,7 +283,8 @@ describe("the account's clock", () => {
 
   it("F97: set back ends a lease late, keeps others out till then, and grants no submit", async () => {
     const account = await openAccount("free");
-    const job = await running(account);
+    const job = await account.submitOne();
+    await account.stub().renew(await account.lease(job), renewal());
     await withRole(account.account, "free", { max_active: 100 }, async () => {
       for (let i = 0; i < 4; i++) await account.submitOne();
       vi.setSystemTime(NOON - 600_000);
