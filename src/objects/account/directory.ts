@@ -18,6 +18,8 @@ import { step } from "./step.ts";
 
 const REPEAT_MS = 7 * 86_400_000;
 const BATCH = 50;
+/** Who asked for the change tells the directory at once; the alarm does where that did not happen. */
+const AFTER_MS = 2_000;
 
 type Owed = {
   user?: boolean;
@@ -37,12 +39,12 @@ export function oweDirectory(ctx: AccountContext, owed: Owed, effects: Effects):
     id: `directory:${entry}`,
     kind: "directory",
     body: { user, keys, agents, audit },
-    due_at: now,
+    due_at: now + AFTER_MS,
     tries: 0,
     created_at: now,
   });
   if (user) tables.profile.change({ directory_at: now });
-  wantBy(effects, now);
+  wantBy(effects, now + AFTER_MS);
 }
 
 export function recordAgent(ctx: AccountContext, { agent, action }: AgentNews, operator: Operator): void {
@@ -67,7 +69,7 @@ export function repeatToDirectory(ctx: AccountContext, tables: AccountTables, no
 /** Tells under way, one at a time: who asks meanwhile waits for the next one. */
 const telling = new WeakMap<AccountContext, Promise<boolean>>();
 
-/** Tells what is owed now; false when it was not taken. */
+/** Tells what is owed; false when it was not taken. */
 export async function tellDirectory(ctx: AccountContext): Promise<boolean> {
   await telling.get(ctx);
   const tables = ctx.database.toRead();
@@ -78,7 +80,7 @@ export async function tellDirectory(ctx: AccountContext): Promise<boolean> {
 }
 
 async function tellOwed(ctx: AccountContext, tables: AccountTables): Promise<boolean> {
-  const owed = tables.outbox.due(ctx.now(), BATCH).flatMap((entry) => (entry.kind === "directory" ? [entry] : []));
+  const owed = tables.outbox.owedToDirectory(BATCH);
   if (owed.length === 0) return true;
   const debts = owed.map(({ body }) => body);
   if (!(await tell(ctx, tables, debts))) return false;

@@ -36,6 +36,8 @@ export type OutboxEntry = Effect & {
 export type OutboxTable = {
   put(entry: OutboxEntry): void;
   due(now: number, limit: number): OutboxEntry[];
+  /** What the directory has not heard, due or not, the oldest first. */
+  owedToDirectory(limit: number): { readonly id: string; readonly body: DirectoryDebt }[];
   /** Parks an entry until it is tried again. */
   postpone(id: string, dueAt: number, tries: number): void;
   remove(id: string): void;
@@ -49,6 +51,13 @@ export function outboxTable(db: AccountDb): OutboxTable {
     .from(outbox)
     .where(lte(outbox.due_at, slot("now")))
     .orderBy(asc(outbox.due_at))
+    .limit(sql.placeholder("at_most"))
+    .prepare();
+  const owed = db
+    .select({ id: outbox.id, body: outbox.body })
+    .from(outbox)
+    .where(eq(outbox.kind, "directory"))
+    .orderBy(asc(outbox.created_at))
     .limit(sql.placeholder("at_most"))
     .prepare();
   const postpone = db
@@ -72,6 +81,8 @@ export function outboxTable(db: AccountDb): OutboxTable {
         const effect = fromOwnRow<Effect>(`{"kind":${JSON.stringify(kind)},"body":${body}}`);
         return { ...row, ...effect };
       }),
+    owedToDirectory: (limit) =>
+      owed.all({ at_most: limit }).map(({ id, body }) => ({ id, body: fromOwnRow<DirectoryDebt>(body) })),
     postpone: (id, dueAt, tries) => postpone.run({ id, due_at: dueAt, tries }),
     remove: (id) => remove.run({ id }),
     nextDue: () => nextDue.get()?.due ?? null,
