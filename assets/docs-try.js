@@ -101,6 +101,8 @@ async function run({ url, ...init }, button, answer) {
 }
 
 async function shown(response, ms) {
+  // Where a redirect leads takes no key of ours, so what was answered there to this form says nothing.
+  if (response.redirected) return [element("p", {}, "302, to ", element("a", { href: response.url }, "the file"))];
   const { status, statusText } = response;
   const kind = status < 300 ? "ok" : status < 500 ? "no" : "bad";
   const line = element("span", { className: `status ${kind}` }, `${status} ${statusText}`);
