@@ -5,7 +5,14 @@
 import { WebSocket } from "ws";
 import { HEADER_LEASE, HEADER_PROTOCOL } from "../src/protocol/agent-api.ts";
 import { CLOSE } from "../src/protocol/close-codes.ts";
-import { agentDownFrameSchema, PING, PONG, type PreviewHeader, type ProgressDetail } from "../src/protocol/progress.ts";
+import {
+  agentDownFrameSchema,
+  type LogLine,
+  PING,
+  PONG,
+  type PreviewHeader,
+  type ProgressDetail,
+} from "../src/protocol/progress.ts";
 import { AGENT_PROTOCOL } from "../src/protocol/version.ts";
 import { jittered, leaseClockMs, monotonicMs } from "./clock.ts";
 
@@ -31,6 +38,7 @@ const PREVIEW_EVERY_MS = 250;
 const MAX_BUFFERED_BYTES = 512 * 1024;
 /** A larger one is shown to nobody by the control plane, and a frame over 1 MiB would cost the socket. */
 const MAX_PREVIEW_BYTES = 500_000;
+const MAX_WAITING_LINES = 20;
 const FINAL_CODES: readonly number[] = [CLOSE.REFUSED, CLOSE.REVOKED, CLOSE.REPLACED];
 
 export class ProgressLink {
@@ -40,6 +48,8 @@ export class ProgressLink {
   #socket: WebSocket | null = null;
   #n = 0;
   #pending: { progress: number; detail: ProgressDetail } | null = null;
+  /** Said before the socket was open. */
+  readonly #lines: { level: LogLine["level"]; message: string }[] = [];
   #flushTimer: NodeJS.Timeout | null = null;
   #retryTimer: NodeJS.Timeout | null = null;
   #tokens = BURST;
@@ -68,8 +78,10 @@ export class ProgressLink {
     if (!this.#flushTimer) this.#flush();
   }
 
-  log(level: "info" | "warn" | "error", message: string): void {
-    this.#send({ type: "log", level, message: message.slice(0, 1_000) });
+  log(level: LogLine["level"], message: string): void {
+    const line = { level, message: message.slice(0, 1_000) };
+    if (isOpen(this.#socket)) this.#send({ type: "log", ...line });
+    else if (this.#lines.length < MAX_WAITING_LINES) this.#lines.push(line);
   }
 
   preview(node: string | null, content_type: PreviewHeader["content_type"], bytes: Buffer): void {
@@ -141,6 +153,7 @@ export class ProgressLink {
       this.#alive();
       this.#backoff = FIRST_BACKOFF_MS;
       this.#handlers.opened();
+      for (const line of this.#lines.splice(0)) this.#send({ type: "log", ...line });
       this.#flush();
     });
     socket.on("message", (data, isBinary) => {

@@ -14,7 +14,8 @@ import { clearOrphan } from "./comfyui/stop.ts";
 import type { Log } from "./log.ts";
 
 const CANARY_RUN_MS = 60_000;
-const AGAIN_MS = 10_000;
+const FIRST_AGAIN_MS = 1_000;
+const LAST_AGAIN_MS = 60_000;
 const YIELD_MS = 250;
 
 export type HealthView = { state: "sick" | "preparing"; reason: string };
@@ -71,7 +72,7 @@ export class SlotHealth {
     this.#set("clearing what an earlier life left");
     await this.#clearOrphans(signal);
     this.#set("proving ComfyUI by a small run");
-    for (;;) {
+    for (let again = FIRST_AGAIN_MS; ; again = Math.min(LAST_AGAIN_MS, again * 2)) {
       while (this.#mustWait() && !signal.aborted) await pause(YIELD_MS, signal);
       const end = await this.#canary(signal);
       if (signal.aborted) return;
@@ -82,7 +83,7 @@ export class SlotHealth {
       if (this.#illness?.reason !== reason) this.#log.error({ end: end.kind }, reason);
       this.#illness = { reason, mends: true };
       this.#hooks.changed();
-      await pause(AGAIN_MS, signal);
+      await pause(again, signal);
     }
     if (this.#illness?.mends) this.#illness = null;
     this.#set(null);
