@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { z } from "zod";
 import { devVars } from "../../dev/dev-vars.ts";
-import { Client } from "../support/client.ts";
+import { Client, metric } from "../support/client.ts";
 import { type FlowStack, newDataDir, startFlowStack } from "../support/flow-stack.ts";
 
 const PROMPT = "canary zebra 5417";
@@ -101,6 +101,19 @@ it("drives jobs, keys and mistakes of every sort through all processes", async (
   for (const path of ["/admin/audit?limit=200", "/admin/users", "/admin/agents", "/health", "/metrics"])
     await call(admin, "GET", path);
   for (const agent of flow.agents) said.push(await (await fetch(agent.metricsUrl)).text());
+});
+
+it("counts each of these jobs once, and shows what the agent reports of its ComfyUI", async () => {
+  const figure = (name: string, labels = {}) => metric(flow.file.metrics_url, name, labels);
+  const ends = await Promise.all(
+    ["succeeded", "failed", "canceled", "expired"].map((status) => figure("comfyui_jobs_total", { status })),
+  );
+  expect(ends).toEqual([1, 1, 1, 0]);
+  expect(await figure("job_failures_total")).toBe(1);
+  expect(await figure("job_queue_depth")).toBe(0);
+  expect(await figure("jobs_in_progress")).toBe(0);
+  expect(await figure("comfyui_requests_total", { pool: "default" })).toBeGreaterThan(0);
+  expect(await figure("memory_usage_bytes", { pool: "default" })).toBeGreaterThan(1_000_000);
 });
 
 it("I52: shows none of it in any log, error, list or figure, and leads by one trace from request to agent", async () => {
