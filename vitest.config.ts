@@ -32,6 +32,12 @@ const asked = {
   fuzz: { runs: Number(FUZZ_RUNS ?? (LONG === "1" ? 500 : 30)), seed: Number(FUZZ_SEED ?? Date.now() % 2 ** 31) },
 };
 
+/** What a Worker under test may dial: nothing but this machine, whatever URL a webhook was given. */
+async function onlyThisMachine(request: Request): Promise<Response> {
+  if (new URL(request.url).hostname === "127.0.0.1") return fetch(request);
+  return new Response("only this machine can be reached in tests", { status: 502 });
+}
+
 export default defineConfig({
   test: {
     projects: [
@@ -40,7 +46,7 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: devVars() },
+            miniflare: { bindings: devVars(), outboundService: onlyThisMachine },
           }),
         ],
         test: {

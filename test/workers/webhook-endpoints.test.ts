@@ -5,7 +5,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { objectOf, renewal } from "./support/account.ts";
-import { completeWell, NOON } from "./support/attempts.ts";
+import { completeWell, NOON, pass } from "./support/attempts.ts";
 import { as, operator, post, send } from "./support/client.ts";
 import { quiet } from "./support/steps.ts";
 import {
@@ -68,6 +68,34 @@ describe("an endpoint", () => {
       expect(new Webhook(all.secret).sign(headers["webhook-id"] ?? "", at, body)).toBe(headers["webhook-signature"]);
     }
     expect(all.secret).not.toBe(fails.secret);
+  });
+
+  it("that did not take a job's progress gets it once more soon, and no stale one hours later", async () => {
+    const who = await owner();
+    await newHook(who, { url: URL_A, events: ["job.progress"] });
+    targets.answer = () => answered(500);
+    const lease = await who.client.lease(await who.client.submitOne());
+    await who.client.stub().renew(lease, renewal({ progress: 0.5 }));
+    await targets.until(1);
+    expect(await targets.waited(who, 15_000)).toBeLessThan(10_000);
+    expect(await log(who)).toMatchObject([{ status: "given_up", reason: "tried_out", event: "job.progress", tries: 2 }]);
+  });
+
+  it("of an account that was erased is forgotten with its log, and hears nothing of the erasure (I32)", async () => {
+    const [who, admin] = [await owner(), await operator()];
+    await newHook(who, { url: URL_A });
+    await ended(who, null);
+    await targets.until(1);
+    const running = await who.client.submitOne({ webhook_url: URL_B });
+    await who.client.lease(running);
+    expect((await send(`/admin/users/${who.account}`, { ...as(admin.key), method: "DELETE" })).status).toBe(202);
+    for (let n = 0; n < 5; n++) await pass(who.client, 120_000);
+    await quiet();
+    const left = await runInDurableObject(objectOf(who.account), (_, { storage: { sql } }) =>
+      ["endpoints", "hooks", "deliveries", "jobs"].map((table) => sql.exec(`SELECT * FROM ${table}`).toArray()),
+    );
+    expect(left).toEqual([[], [], [], []]);
+    expect(targets.posts).toHaveLength(1);
   });
 
   it("is signed with both secrets while they overlap, and with the new one alone afterwards (F89)", async () => {

@@ -18,6 +18,9 @@ const KEPT_TRIES = 20;
 /** In spans of the schedule: an endpoint at which nothing has succeeded for so long is disabled. */
 const FAILING_SPANS = 5;
 
+/** Progress that comes later than this after a failure says nothing any more: it is given up instead. */
+const STALE_MS = 60_000;
+
 /** Deliveries a consumer is at right now; forgotten with the object, which only costs a duplicate. */
 const inHand = new WeakMap<AccountContext, Map<DeliveryId, number>>();
 
@@ -86,7 +89,8 @@ function tryAgain(ctx: AccountContext, tables: AccountTables, one: Delivery, ask
   const span_ms = ctx.settings.WEBHOOK_RETRY_SPAN_MS;
   const { first_at, tries } = one;
   const due_at = nextTryAt({ first_at, tries, span_ms, retry_after_ms: asked, now, random: ctx.random() });
-  if (due_at === null) giveUp(tables, one, "tried_out", now);
+  const isStale = one.event === "job.progress" && due_at !== null && due_at - now > STALE_MS;
+  if (due_at === null || isStale) giveUp(tables, one, "tried_out", now);
   else tables.hooks.put({ ...one, due_at });
   const endpoint = one.endpoint && tables.endpoints.get(one.endpoint);
   if (!endpoint) return;
