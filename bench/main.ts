@@ -4,8 +4,14 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { z } from "zod";
+import { measureAddedLatency } from "./measures/added-latency.ts";
+import { measureBackToBack } from "./measures/back-to-back.ts";
 import { measureBursts } from "./measures/bursts.ts";
+import { measureCancelInterrupt } from "./measures/cancel-interrupt.ts";
 import { measureDispatch } from "./measures/dispatch.ts";
+import { measureLargeOutputs } from "./measures/large-outputs.ts";
+import { measureRescue } from "./measures/rescue.ts";
+import { measureScale } from "./measures/scale.ts";
 import { measureSubmitAndRead } from "./measures/submit-and-read.ts";
 import { measureSubmitCrowd } from "./measures/submit-crowd.ts";
 import { measureWebhookLag } from "./measures/webhook-lag.ts";
@@ -18,6 +24,12 @@ const MEASURES = {
   bursts: measureBursts,
   dispatch: measureDispatch,
   webhooks: measureWebhookLag,
+  added: measureAddedLatency,
+  serial: measureBackToBack,
+  scale: measureScale,
+  cancel: measureCancelInterrupt,
+  rescue: measureRescue,
+  large: measureLargeOutputs,
 } as const;
 type Name = keyof typeof MEASURES;
 
@@ -30,6 +42,15 @@ const GOALS: Record<string, { min?: number; max?: number }> = {
   health_burst_120_p95_ms: { max: 3_739 },
   list_burst_80_p95_ms: { max: 2_516 },
   dispatch_p50_ms: { max: 12 },
+  added_p50_ms_20: { max: 8 },
+  added_p99_ms_20: { max: 20 },
+  added_image_p50_ms_20: { max: 10 },
+  idle_gap_p99_ms: { max: 5 },
+  serial_ratio: { min: 0.95 },
+  scale_4: { min: 3.6 },
+  cancel_interrupt_p99_ms: { max: 30 },
+  rescue_p99_ms: { max: 12_000 },
+  agent_rss_mb: { max: 140 },
 };
 
 const isName = (text: string): text is Name => text in MEASURES;

@@ -1,0 +1,67 @@
+/**
+ * Owns `added_*`: what the product adds to a job of 20 ms, from a client's submit to its result, over ComfyUI's own protocol.
+ * Invariant: both ways take turns on the same simulator, one job at a time; the client waits on its submit (`Prefer: wait`).
+ *
+ * A quantile of the added time is the difference of the two ways' quantiles. The image's baseline also stores it by a bare PUT.
+ */
+import { randomUUID } from "node:crypto";
+import { AwsClient } from "aws4fetch";
+import { devVars } from "../../dev/dev-vars.ts";
+import { pictureGraph, RawClient, setKnobs, textGraph } from "../comfyui.ts";
+import { quantile } from "../load.ts";
+import { type Rig, withRig } from "../rig.ts";
+
+const JOBS = 150;
+const WARM_UP = 15;
+const WAIT_S = 30;
+const IMAGE_BYTES = 4_096;
+
+export function measureAddedLatency(): Promise<Record<string, number>> {
+  const simulatorArgs = ["--node-ms", "PreviewAny=20", "--node-ms", "EmptyImage=20"];
+  return withRig({ agents: 1, simulatorArgs }, async (rig) => {
+    const comfyui = rig.stack.agents[0]?.comfyuiUrl ?? "";
+    const raw = await RawClient.open(comfyui);
+    const text = await inTurns(rig, textGraph, () => raw.run(textGraph()));
+    await setKnobs(comfyui, { outputBytes: IMAGE_BYTES });
+    const put = barePut(rig);
+    const image = await inTurns(rig, pictureGraph, async () => {
+      for (const file of await raw.run(pictureGraph())) await put(await raw.bytesOf(file));
+    });
+    raw.close();
+    return {
+      added_p50_ms_20: quantile(text.ours, 0.5) - quantile(text.bare, 0.5),
+      added_p99_ms_20: quantile(text.ours, 0.99) - quantile(text.bare, 0.99),
+      added_image_p50_ms_20: quantile(image.ours, 0.5) - quantile(image.bare, 0.5),
+      raw_p50_ms_20: quantile(text.bare, 0.5),
+      raw_image_p50_ms_20: quantile(image.bare, 0.5),
+    };
+  });
+}
+
+async function inTurns(rig: Rig, graph: () => object, bare: () => Promise<unknown>) {
+  const times: { ours: number[]; bare: number[] } = { ours: [], bare: [] };
+  for (let n = 0; n < WARM_UP + JOBS; n++) {
+    const begun = performance.now();
+    const { status } = await rig.submit(graph(), WAIT_S);
+    const done = performance.now();
+    if (status !== "succeeded") throw new Error(`the job to measure is ${status} after ${WAIT_S} s`);
+    await bare();
+    const bareDone = performance.now();
+    if (n < WARM_UP) continue;
+    times.ours.push(done - begun);
+    times.bare.push(bareDone - done);
+  }
+  return times;
+}
+
+/** A signed PUT straight to the bucket, as the agent's are; signing is not counted among what storing costs. */
+function barePut(rig: Rig) {
+  const { R2_ACCESS_KEY_ID: accessKeyId = "", R2_SECRET_ACCESS_KEY: secretAccessKey = "" } = devVars();
+  const bucket = new AwsClient({ accessKeyId, secretAccessKey, service: "s3", region: "auto" });
+  const base = `${rig.stack.file.api_url}/cdn-cgi/local/r2/s3/comfy-edge-artifacts/bench`;
+  return async (bytes: ArrayBuffer): Promise<void> => {
+    const signed = await bucket.sign(`${base}/${randomUUID()}.png`, { method: "PUT", aws: { signQuery: true } });
+    const response = await fetch(signed.url, { method: "PUT", body: bytes });
+    if (!response.ok) throw new Error(`a bare PUT was answered ${response.status}`);
+  };
+}
