@@ -50,7 +50,8 @@ async function expectWhole({ job }: Target, { frames, connections, states }: Rea
 /** One of many: looks at no more than numbers and the end. */
 function crowdViewer({ key, job }: Target) {
   const url = `${flow.file.direct_url.replace("http", "ws")}/ws/jobs/${job}`;
-  const socket = new WebSocket(url, { headers: { Authorization: `Bearer ${key}` }, closeTimeout: 200 });
+  const options = { headers: { Authorization: `Bearer ${key}` }, closeTimeout: 200 };
+  const socket = new WebSocket(url, options);
   const [greeted, over] = [Promise.withResolvers<void>(), Promise.withResolvers<string>()];
   let last = 0;
   socket.on("error", over.reject);

@@ -114,6 +114,39 @@ describe("a viewer that gives no sign of life", () => {
   });
 });
 
+describe("the key of one who watches a busy job", () => {
+  it("I42: is asked for in good time, so that no frame waits for the answer", async () => {
+    const { job, key, socket } = await withRunningJob();
+    const viewer = await watch(job, key);
+    const start = Date.now();
+    const slow = Promise.withResolvers<void>();
+    const get = bindings.ACCOUNT.get.bind(bindings.ACCOUNT);
+    const asked = vi.spyOn(bindings.ACCOUNT, "get").mockImplementation((...args) => {
+      const stub = get(...args);
+      return new Proxy(stub, {
+        get: (target, name) =>
+          name === "listKeys"
+            ? () => slow.promise.then(() => Reflect.apply(Reflect.get(target, name), target, []))
+            : Reflect.get(target, name),
+      });
+    });
+    sleepUntil(start + 21_000);
+    socket.say(progress(1, 0.1));
+    await viewer.frame(shows(0.1));
+    expect(asked).toHaveBeenCalled();
+    socket.say(progress(2, 0.2));
+    await viewer.frame(shows(0.2));
+    slow.resolve();
+    await vi.waitFor(async () => {
+      sleepUntil(start + 30_000);
+      asked.mockClear();
+      socket.say(progress(3, 0.3));
+      await viewer.frame(shows(0.3));
+      expect(asked).not.toHaveBeenCalled();
+    });
+  });
+});
+
 describe("an object replaced in mid-job, its sockets closed", () => {
   it("I40, F62, F76: goes on where viewers and agent come back to, numbers and progress above what they saw", async () => {
     const owned = await withRunningJob();

@@ -14,6 +14,9 @@ import { type Access, nameOf } from "./access.ts";
 import { attachmentOf, type ViewerAttachment } from "./attachment.ts";
 
 const RECHECK_AFTER_MS = 25_000;
+/** From here on a key is asked for while frames still go out, so that on a busy job none ever waits for the answer. */
+const REFRESH_AFTER_MS = 20_000;
+const REFRESH_EVERY_MS = 2_000;
 const IDLE_AFTER_MS = 300_000;
 /** Bytes sent to a viewer that gave no sign of life: 4 MiB are some hours of text frames, or half a minute of previews. */
 const SPARED_FROM_BYTES = 4_194_304;
@@ -48,6 +51,7 @@ export class Viewers {
   readonly #ctx: DurableObjectState;
   readonly #access: Access;
   readonly #open = new Map<WebSocket, Viewer>();
+  #refreshedAt = 0;
 
   constructor(ctx: DurableObjectState, access: Access) {
     this.#ctx = ctx;
@@ -101,13 +105,19 @@ export class Viewers {
   async broadcast(items: readonly Outgoing[], previewsOnly = false): Promise<void> {
     const now = Date.now();
     const stale: Viewer[] = [];
+    const aging: Viewer[] = [];
     for (const viewer of this.#open.values()) {
       if (!viewer.ready || (previewsOnly && !viewer.kept.previews)) continue;
-      if (viewer.held === null && now - viewer.kept.checked_at > RECHECK_AFTER_MS) {
+      const age = viewer.held === null ? now - viewer.kept.checked_at : 0;
+      if (age > RECHECK_AFTER_MS) {
         viewer.held = [];
         stale.push(viewer);
-      }
+      } else if (age > REFRESH_AFTER_MS) aging.push(viewer);
       this.send(viewer, items);
+    }
+    if (aging.length > 0 && now - this.#refreshedAt > REFRESH_EVERY_MS) {
+      this.#refreshedAt = now;
+      this.#ctx.waitUntil(this.#recheck(aging));
     }
     if (stale.length > 0) await this.#recheck(stale);
   }
@@ -182,28 +192,28 @@ export class Viewers {
     return this.#ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? kept.since;
   }
 
-  async #recheck(stale: Viewer[]): Promise<void> {
-    const standing = await this.#access.standing(stale.map(({ kept }) => kept.key));
+  /** Those who wait for the answer get what was held for them, or are closed; the others are closed or stay as they are. */
+  async #recheck(asked: Viewer[]): Promise<void> {
+    const standing = await this.#access.standing(asked.map(({ kept }) => kept.key));
     const now = Date.now();
-    for (const viewer of stale) {
-      const held = viewer.held ?? [];
+    for (const viewer of asked) {
+      const { held } = viewer;
       viewer.held = null;
       if (!this.#open.has(viewer.socket)) continue;
-      if (standing === null) this.close(viewer, { code: CLOSE.GOING_AWAY, reason: "try again" });
-      else if (!standing.has(nameOf(viewer.kept.key)))
-        this.close(viewer, { code: CLOSE.REVOKED, reason: "key revoked" });
-      else {
+      if (standing === null) {
+        if (held !== null) this.close(viewer, { code: CLOSE.GOING_AWAY, reason: "try again" });
+      } else if (standing.has(nameOf(viewer.kept.key))) {
         viewer.kept.checked_at = now;
-        this.send(viewer, held);
-        this.#keepOrDrop(viewer, now);
-      }
+        this.send(viewer, held ?? []);
+        this.#keepOrDrop(viewer, now, held !== null);
+      } else this.close(viewer, { code: CLOSE.REVOKED, reason: "key revoked" });
     }
   }
 
   /** One without a sign of life still got what was for it, then it is closed. */
-  #keepOrDrop(viewer: Viewer, now: number): void {
+  #keepOrDrop(viewer: Viewer, now: number, keep: boolean): void {
     if (!this.#open.has(viewer.socket)) return;
     if (now - this.#lastSign(viewer) > IDLE_AFTER_MS) this.close(viewer, { code: CLOSE.IDLE, reason: "idle" });
-    else this.keepOne(viewer, viewer.kept.seq);
+    else if (keep) this.keepOne(viewer, viewer.kept.seq);
   }
 }
