@@ -68,6 +68,10 @@ export const METRICS = {
   comfy_edge_leases_refused_total: { type: "counter", help: "Lease calls under a lease that is not the present one." },
   comfy_edge_manifests_refused_total: { type: "counter", help: "Manifests unlike what the bucket holds." },
   comfy_edge_hints_total: { type: "counter", help: "Doorbells, offers, publishes and pushes by outcome." },
+  comfy_edge_progress_starts_total: {
+    type: "counter",
+    help: "Starts of progress objects, new or woken: sockets that are idle wake none.",
+  },
   comfy_edge_doorbells_repeated_total: { type: "counter", help: "Doorbells rung again for a job unheard of." },
   comfy_edge_publishes_given_up_total: { type: "counter", help: "Ends no progress object ever acknowledged." },
   comfy_edge_outbox_failed_total: { type: "counter", help: "Effects of the outbox that failed and will be repeated." },

@@ -5,12 +5,13 @@
 import { DurableObject } from "cloudflare:workers";
 import { type Env, type Settings, settingsOf } from "../../platform/env.ts";
 import { causeOf, logLine } from "../../platform/log.ts";
-import { flushSoon, hold } from "../../platform/metrics.ts";
+import { count, flushSoon, hold } from "../../platform/metrics.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { type AccountId, accountIdSchema, type JobId, jobIdSchema } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import { PING, PONG, VIEWER_SUBPROTOCOL } from "../../protocol/progress.ts";
 import { isTerminal } from "../../protocol/states.ts";
+import { flushCounts } from "../account/counters.ts";
 import { EDGE_HEADERS, type LiveProgress, type ProgressRpc, type Snapshot, type ViewerIdentity } from "../contract.ts";
 import { accountOf, metricsSinks } from "../locate.ts";
 import { answerClose, closeQuietly } from "../sockets.ts";
@@ -58,6 +59,9 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     this.#frames = new AgentFrames(this.#picture, this.#writer, this.#viewers);
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
     this.#recall();
+    count("comfy_edge_progress_starts_total");
+    const flushed = flushCounts(env, Date.now());
+    if (flushed) ctx.waitUntil(flushed.catch(() => undefined));
   }
 
   override async fetch(request: Request): Promise<Response> {
