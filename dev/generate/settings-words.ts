@@ -9,7 +9,7 @@ export const SETTING_WORDS: { readonly [name: string]: string } = {
   LOG_LEVEL: "`info`: a line per request. `warn`: only what somebody may have to act on.",
   API_VERSION: "Told in `X-API-Version` and `/health`.",
   AUTH_ENABLED: "`false` lets anyone in, and is refused outside `dev`.",
-  JOBS_ENABLED: "`false`: job routes answer 503 `FEATURE_DISABLED`.",
+  JOBS_ENABLED: "`false`: routes that make jobs answer 503 `FEATURE_DISABLED`; replays, reads and cancels go on.",
   WEBSOCKET_ENABLED: "`false`: streams are refused (503, or close code 1008).",
   RATE_LIMIT_ENABLED: "`false`: no bucket is drawn from, and addresses without a key are not counted.",
   OFFERS_ENABLED: "`false`: jobs reach agents by the queue alone.",
