@@ -1,16 +1,21 @@
 /**
  * Holds webhooks over the whole system against a receiver that verifies them and fails in every way a receiver fails.
  */
+import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { type Client, picture } from "../support/client.ts";
-import { type FlowStack, startFlowStack } from "../support/flow-stack.ts";
+import { type FlowStack, newDataDir, startFlowStack } from "../support/flow-stack.ts";
+import { SKIP_REASONS } from "../support/skip-reasons.ts";
 import { type Behaviour, Receiver } from "../support/webhook-receiver.ts";
 
 /** A day of tries takes six seconds; a try that is not answered is cut after 300 ms. */
 const VARS = { DEV_TARGETS: "http://127.0.0.1:*", WEBHOOK_RETRY_SPAN_MS: "6000", WEBHOOK_TIMEOUT_MS: "300" };
 const SMALL = { steps: 1, width: 64, height: 64 };
 const PATIENCE = { timeout: 40_000, interval: 50 };
+
+const isLong = process.env.LONG === "1";
+const OUTLIVE = "outlive the whole control plane, its queue included (F90, I44)";
 
 const receiver = new Receiver();
 let stack: FlowStack;
@@ -137,6 +142,24 @@ describe("webhooks under chaos", () => {
     expect(receiver.at("/gone")).toHaveLength(1);
     const shown = await client.call("GET", `/api/v1/webhooks/${hook.id}`);
     expect(shown.body).toMatchObject({ enabled: false, disabled_reason: "gone" });
+  });
+
+  it.skipIf(!isLong)(isLong ? OUTLIVE : `${OUTLIVE}, skipped: ${SKIP_REASONS.long}`, async () => {
+    const dataDir = newDataDir();
+    const first = await startFlowStack({ vars: VARS, stepMs: 1, dataDir });
+    receiver.script = () => 500;
+    const { job_id } = await first.client.submit({ ...picture(SMALL), webhook_url: receiver.url("/outlived") });
+    await vi.waitUntil(() => receiver.at("/outlived").length > 0, PATIENCE);
+    await first.stop();
+    receiver.script = () => 200;
+    const second = await startFlowStack({ vars: VARS, stepMs: 1, dataDir });
+    try {
+      expect(await settled(second.client, "/outlived", 1)).toMatchObject([{ job_id, status: "delivered" }]);
+      expect(new Set(receiver.at("/outlived").map(({ id, body }) => id + body)).size).toBe(1);
+    } finally {
+      await second.stop();
+      rmSync(dataDir, { recursive: true, force: true });
+    }
   });
 
   it("of a dead target delay no job and nobody else's webhook (I46)", async () => {
