@@ -231,7 +231,8 @@ function entryOf(job: LiveJob, lease: Lease, event: LiveEvent, rule: Rule, ctx: 
   const metrics = "metrics" in event ? event.metrics : null;
   const reported = ["complete", "fail", "fail_transient", "release", "stopped"].includes(event.name);
   // One that ended before it said `executing` has run for as long as it says.
-  const implied = event.name === "complete" ? Math.max(lease.granted_at, ctx.now - event.metrics.run_ms) : null;
+  const ran = metrics !== null && (event.name === "complete" || metrics.run_ms > 0) ? metrics.run_ms : null;
+  const implied = ran === null ? null : Math.max(lease.granted_at, ctx.now - ran);
   return {
     attempt: job.attempt,
     nonce: lease.nonce,

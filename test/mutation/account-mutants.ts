@@ -235,8 +235,8 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
   },
   {
     file: "src/objects/account/drain.ts",
-    find: "ctx.alarms.wantBy(now + AFTER_FAULT_MS, now);",
-    replace: "",
+    find: "effects.due = earliest(tables.live.nextDue(), now + AFTER_FAULT_MS);",
+    replace: "effects.due = null;",
     why: "an alarm that failed would be the last",
     tests: TIME,
   },

@@ -218,6 +218,22 @@ const owed = (account: TestAccount) =>
   runInDurableObject(objectOf(account.account), (_, s) => s.storage.sql.exec("SELECT * FROM outbox").toArray());
 
 describe("the alarm", () => {
+  it("rings the jobs that are due although something else it owes cannot be read (F59)", async () => {
+    const account = await openAccount();
+    await account.submitOne();
+    await quiet();
+    let rung = 0;
+    watchSteps((name, phase) => {
+      if (name === "hints.doorbell" && phase === "before") rung++;
+    });
+    await runInDurableObject(objectOf(account.account), (_, { storage }) => {
+      storage.sql.exec("ALTER TABLE outbox RENAME TO away");
+    });
+    await pass(account, 80_000);
+    await quiet();
+    expect(rung).toBe(1);
+  });
+
   it("that throws is set again, and goes on once the cause is gone (F59)", async () => {
     const account = await openAccount();
     const job = await account.submitOne({ queue_timeout_ms: 10_000 });

@@ -7,7 +7,7 @@ import { causeOf, logLine } from "../../platform/log.ts";
 import { count } from "../../platform/metrics.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { OutboxEntry } from "../../storage/account/outbox.ts";
-import { settle } from "./commit.ts";
+import { type Effects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { repeatToDirectory, tell } from "./directory.ts";
 import { deleteKeys, deleteObjects, eraseNext } from "./erase.ts";
@@ -31,6 +31,24 @@ export async function runAlarm(ctx: AccountContext): Promise<void> {
   if (!tables) return;
   try {
     const effects = sweep(ctx, tables, now);
+    const entries = takeOwed(ctx, tables, now, effects);
+    settle(ctx, effects);
+    await drain(ctx, tables, entries, now + DRAIN_MS);
+  } catch (error) {
+    fault(ctx, error);
+    ctx.alarms.wantBy(now + AFTER_FAULT_MS, now);
+  }
+}
+
+/** Never thrown on: the runtime's own retries end, and then nothing would wake the object. */
+function fault(ctx: AccountContext, error: unknown): void {
+  count("comfy_edge_alarm_faults_total");
+  logLine("error", "alarm_fault", { account: ctx.account, cause: causeOf(error) });
+}
+
+/** What is due beside the jobs. A fault here keeps back no doorbell and no end that the sweep wrote down as sent. */
+function takeOwed(ctx: AccountContext, tables: AccountTables, now: number, effects: Effects): OutboxEntry[] {
+  try {
     tidy(ctx, tables, now);
     const entries = ctx.database.transact(() => {
       repeatToDirectory(ctx, tables, now);
@@ -39,13 +57,11 @@ export async function runAlarm(ctx: AccountContext): Promise<void> {
     const hooks = ctx.database.transact(() => handDue(ctx, tables, now));
     effects.hooks.push(...hooks.ids);
     effects.due = earliest(earliest(tables.live.nextDue(), tables.outbox.nextDue()), hooks.due);
-    settle(ctx, effects);
-    await drain(ctx, tables, entries, now + DRAIN_MS);
+    return entries;
   } catch (error) {
-    // Never thrown on: the runtime's own retries end, and then nothing would wake the object.
-    count("comfy_edge_alarm_faults_total");
-    logLine("error", "alarm_fault", { account: ctx.account, cause: causeOf(error) });
-    ctx.alarms.wantBy(now + AFTER_FAULT_MS, now);
+    fault(ctx, error);
+    effects.due = earliest(tables.live.nextDue(), now + AFTER_FAULT_MS);
+    return [];
   }
 }
 

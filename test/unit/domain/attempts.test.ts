@@ -2,11 +2,11 @@
  * Owns what is kept of an attempt when it ends, and which times are set while it stops.
  */
 import { describe, expect, it } from "vitest";
-import { advance } from "../../../src/domain/advance.ts";
+import { advance, type LiveEvent } from "../../../src/domain/advance.ts";
 import type { EventName, Status } from "../../../src/domain/job-state.ts";
 import type { LiveJob } from "../../../src/domain/live-job.ts";
 import { agentsThatLost } from "../../../src/domain/retry-policy.ts";
-import { CTX, eventOf, jobIn, NOW } from "./live-jobs.ts";
+import { CTX, eventOf, jobIn, METRICS, NOW } from "./live-jobs.ts";
 
 function moved(job: LiveJob, event: EventName) {
   const result = advance(job, eventOf(event), CTX);
@@ -78,6 +78,26 @@ describe("the kept outcome of an attempt", () => {
   ];
   it.each(taken)("of one %s whose lease was ended by %s holds no answer: it is lost (I20)", (status, event) => {
     expect(moved(jobIn(status), event).ended?.answer).toBeNull();
+  });
+});
+
+describe("an attempt that failed before it said that it began", () => {
+  const preparing = jobIn("preparing", { charged: 2 });
+  const failed = (run_ms: number) => {
+    const event = { ...eventOf("fail_transient"), metrics: { ...METRICS, run_ms } } as LiveEvent;
+    const result = advance(preparing, event, CTX);
+    if (result.kind === "none") throw new Error(result.answer);
+    return result;
+  };
+
+  it("began if it says that it ran: its objects are discarded, and its job counts as started", () => {
+    const result = failed(3_000);
+    expect(result).toMatchObject({ discard: true, ended: { started_at: NOW - 3_000 } });
+    expect(result.job.started_at).toBe(NOW - 3_000);
+  });
+
+  it("never began if it says that it did not run", () => {
+    expect(failed(0)).toMatchObject({ discard: false, ended: { started_at: null }, job: { started_at: null } });
   });
 });
 

@@ -276,7 +276,8 @@ describe("the objects of an attempt", () => {
     for (const { status, event } of pairs) {
       const result = advance(jobIn(status), eventOf(event), CTX);
       if (result.kind === "none" || !result.ended) continue;
-      expect(result.discard, `${status} ${event}`).toBe(status !== "preparing" && result.job.status !== "succeeded");
+      const began = status !== "preparing" || event === "fail" || event === "fail_transient";
+      expect(result.discard, `${status} ${event}`).toBe(began && result.job.status !== "succeeded");
     }
   });
 });
