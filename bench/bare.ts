@@ -30,7 +30,10 @@ export async function startBare(dataDir: string): Promise<Bare> {
           name: NAME,
           compatibilityDate,
           modules: await bundleWorker("bench/workers/bare/index.ts"),
-          durableObjects: { BARE: { className: "BareObject", useSQLite: true } },
+          durableObjects: {
+            BARE: { className: "BareObject", useSQLite: true },
+            FAN: { className: "FanObject", useSQLite: true },
+          },
           unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
         },
       ],

@@ -45,25 +45,30 @@ export async function backlog(stack: StackFile, queueToken: string): Promise<num
   return (await call("GET", url, { Authorization: `Bearer ${queueToken}` }, null, backlogSchema)).result.backlog_count;
 }
 
+/** Refs of the doorbells that wait. */
+export async function pullRefs(stack: StackFile): Promise<string[]> {
+  const headers = asAgent(stack.agent_token);
+  const url = `${stack.api_url}/agent/v1/queue/pull`;
+  const pulled = await call("POST", url, headers, '{"batch_size":100}', pullAnswerSchema);
+  const messages = "messages" in pulled.result ? pulled.result.messages : pulled.result;
+  return messages.map((message) => doorbellSchema.parse(JSON.parse(message.body)).ref);
+}
+
+/** Null where the claim is refused. */
+export async function claim(stack: StackFile, ref: string): Promise<z.infer<typeof claimGrantSchema> | null> {
+  const body = JSON.stringify({ ref, claim_id: crypto.randomUUID(), slot: 0, ahead: false });
+  const headers = asAgent(stack.agent_token);
+  const response = await fetch(`${stack.direct_url}/agent/v1/claims`, { method: "POST", headers, body });
+  const text = await response.text();
+  return response.ok ? claimGrantSchema.parse(JSON.parse(text)) : null;
+}
+
 /** Pulls doorbells and claims until one is granted. Bounded: the queue must hold a claimable one. */
 export async function claimNext(stack: StackFile): Promise<z.infer<typeof claimGrantSchema>> {
-  const headers = asAgent(stack.agent_token);
-  for (let tries = 0; tries < 200; tries++) {
-    const pulled = await call(
-      "POST",
-      `${stack.api_url}/agent/v1/queue/pull`,
-      headers,
-      '{"batch_size":100}',
-      pullAnswerSchema,
-    );
-    const messages = "messages" in pulled.result ? pulled.result.messages : pulled.result;
-    for (const message of messages) {
-      const { ref } = doorbellSchema.parse(JSON.parse(message.body));
-      const body = JSON.stringify({ ref, claim_id: crypto.randomUUID(), slot: 0, ahead: false });
-      const response = await fetch(`${stack.api_url}/agent/v1/claims`, { method: "POST", headers, body });
-      const text = await response.text();
-      if (response.ok) return claimGrantSchema.parse(JSON.parse(text));
+  for (let tries = 0; tries < 200; tries++)
+    for (const ref of await pullRefs(stack)) {
+      const grant = await claim(stack, ref);
+      if (grant !== null) return grant;
     }
-  }
   throw new Error("no doorbell in the queue led to a claim");
 }

@@ -9,9 +9,11 @@ import { measureBackToBack } from "./measures/back-to-back.ts";
 import { measureBursts } from "./measures/bursts.ts";
 import { measureCancelInterrupt } from "./measures/cancel-interrupt.ts";
 import { measureDispatch } from "./measures/dispatch.ts";
+import { measureIdleSockets } from "./measures/idle-sockets.ts";
 import { measureLargeOutputs } from "./measures/large-outputs.ts";
 import { measureRescue } from "./measures/rescue.ts";
 import { measureScale } from "./measures/scale.ts";
+import { measureStreams } from "./measures/streams.ts";
 import { measureSubmitAndRead } from "./measures/submit-and-read.ts";
 import { measureSubmitCrowd } from "./measures/submit-crowd.ts";
 import { measureWebhookLag } from "./measures/webhook-lag.ts";
@@ -24,6 +26,8 @@ const MEASURES = {
   bursts: measureBursts,
   dispatch: measureDispatch,
   webhooks: measureWebhookLag,
+  streams: measureStreams,
+  idle: measureIdleSockets,
   added: measureAddedLatency,
   serial: measureBackToBack,
   scale: measureScale,
@@ -51,6 +55,9 @@ const GOALS: Record<string, { min?: number; max?: number }> = {
   cancel_interrupt_p99_ms: { max: 30 },
   rescue_p99_ms: { max: 12_000 },
   agent_rss_mb: { max: 140 },
+  first_event_p99_ms: { max: 100 },
+  progress_p99_over_bare_1000: { max: 1.3 },
+  idle_wakeups_per_1000_sockets_min: { max: 0 },
 };
 
 const isName = (text: string): text is Name => text in MEASURES;

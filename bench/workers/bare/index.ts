@@ -5,7 +5,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { Hono } from "hono";
 
-type Bindings = { BARE: DurableObjectNamespace<BareObject> };
+type Bindings = { BARE: DurableObjectNamespace<BareObject>; FAN: DurableObjectNamespace<FanObject> };
 
 export class BareObject extends DurableObject {
   readonly #sql: SqlStorage;
@@ -24,6 +24,18 @@ export class BareObject extends DurableObject {
   }
 }
 
+/** Passes each text on to every other socket: what a fan-out costs before a frame is parsed, numbered or checked. */
+export class FanObject extends DurableObject {
+  override async fetch(request: Request): Promise<Response> {
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server, [new URL(request.url).searchParams.get("role") ?? "viewer"]);
+    return new Response(null, { status: 101, webSocket: client });
+  }
+  override webSocketMessage(_: WebSocket, message: string | ArrayBuffer): void {
+    for (const viewer of this.ctx.getWebSockets("viewer")) viewer.send(message);
+  }
+}
+
 const app = new Hono<{ Bindings: Bindings }>();
 
 app.post("/:account/rows", async (c) => {
@@ -37,5 +49,7 @@ app.get("/:account/rows/:id", async (c) => {
   const body = await stub.read(c.req.param("id"));
   return body === null ? c.json({}, 404) : c.json({ id: c.req.param("id"), body });
 });
+
+app.get("/:name/fan", (c) => c.env.FAN.get(c.env.FAN.idFromName(c.req.param("name"))).fetch(c.req.raw));
 
 export default app;
