@@ -8,9 +8,9 @@ const stage = stagePerTest();
 type Stage = Awaited<ReturnType<typeof stage>>;
 afterEach(() => void vi.restoreAllMocks());
 
-/** A run of about a second and a half, and a job claimed ahead of its end whose prompt waits in ComfyUI. */
+/** A run of about a second, and a job claimed ahead of its end whose prompt waits in ComfyUI. */
 async function oneAhead(on: Stage, ahead = twoPictures(7)) {
-  const first = on.plane.jobs.add(textToImage({ steps: 60 }));
+  const first = on.plane.jobs.add(textToImage({ steps: 40 }));
   on.plane.offer(first);
   await until(() => on.plane.controlMessages.some((m) => m.type === "slot" && m.ahead === true));
   const second = on.plane.jobs.add(ahead);

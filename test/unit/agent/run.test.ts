@@ -5,8 +5,10 @@ import { isOver, type StageOptions, stage, until } from "../../support/agent/run
 import { onlyText, textToImage, twoPictures } from "../../support/agent/workflows.ts";
 
 let open: Awaited<ReturnType<typeof stage>> | null = null;
+/** Leases that a busy machine does not end. */
+const timing = { first_lease_ms: 20_000, lease_ms: 20_000, grace_ms: 20_000 };
 async function ready(options: StageOptions = {}) {
-  open = await stage(options);
+  open = await stage({ timing, ...options });
   await open.idle();
   return open;
 }
@@ -69,5 +71,21 @@ describe("a job that arrives by offer", () => {
     expect(artifact).toMatchObject({ type: "text", content_type: "text/plain", text: null, node_id: "2" });
     const file = plane.bucket.get(artifact?.key ?? "");
     expect(file?.bytes.length).toBe(MAX_MANIFEST_TEXT + " world".length);
+  });
+});
+
+describe("the progress socket", () => {
+  it("F62: says where the run stands on each new connection, though ComfyUI is silent meanwhile", async () => {
+    const { plane } = await ready({ simulator: { stepMs: 6_000 } });
+    const job = plane.jobs.add(textToImage({ steps: 2 }));
+    plane.offer(job);
+    const inSampler = () => plane.frames.findLast((frame) => frame.type === "progress");
+    await until(() => inSampler()?.progress_detail.current_node_type === "KSampler");
+    const [before, heard] = [inSampler(), plane.frames.length];
+    plane.progress.get(job.lease ?? "")?.terminate();
+    await until(() => plane.frames.length > heard);
+    const again = plane.frames[heard];
+    expect(again).toMatchObject({ progress: before?.progress, progress_detail: before?.progress_detail });
+    expect(again?.n).toBeGreaterThan(before?.n ?? 0);
   });
 });
