@@ -166,7 +166,7 @@ describe("the figures", () => {
       comfyui: {
         requests: 5,
         failures: 1,
-        buckets: COMFY_CALL_BOUNDS_S.map((_, n) => (n === 0 ? 4 : 0)).concat(1),
+        buckets: [...COMFY_CALL_BOUNDS_S.map((_, n) => (n === 0 ? 4 : 0)), 1],
         seconds: 20.004,
         breaker: "closed",
       },

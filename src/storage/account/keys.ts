@@ -39,31 +39,14 @@ export type KeyTable = {
 
 export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
   const known = memory.keyed<StoredKey | null>(KNOWN_KEYS);
-  const get = db
-    .select()
-    .from(keys)
-    .where(eq(keys.keyid, slot("keyid")))
-    .prepare();
+  const isKey = eq(keys.keyid, slot("keyid"));
+  const get = db.select().from(keys).where(isKey).prepare();
   const insert = db.insert(keys).values(slots(keys)).onConflictDoNothing().returning({ keyid: keys.keyid }).prepare();
   const all = db.select().from(keys).orderBy(desc(keys.created_at)).prepare();
-  const revoke = db
-    .update(keys)
-    .set({ revoked_at: slot("now") })
-    .where(and(eq(keys.keyid, slot("keyid")), isNull(keys.revoked_at)))
-    .prepare();
-  const expire = db
-    .update(keys)
-    .set({ expires_at: slot("at") })
-    .where(and(eq(keys.keyid, slot("keyid")), or(isNull(keys.expires_at), gt(keys.expires_at, slot("at")))))
-    .prepare();
-  const eraseAll = db
-    .update(keys)
-    .set({ name: "", revoked_at: sql`coalesce(${keys.revoked_at}, ${slot("now")})` })
-    .prepare();
   const used = db
     .update(keys)
     .set({ last_used_at: slot("now") })
-    .where(eq(keys.keyid, slot("keyid")))
+    .where(isKey)
     .prepare();
   return {
     get: (keyid) =>
@@ -76,21 +59,43 @@ export function keyTable(db: AccountDb, memory: AccountMemory): KeyTable {
       return insert.all({ ...key }).length === 1;
     },
     all: () => all.all().map(keyOf),
-    revoke: (keyid, now) => {
-      known.forget(keyid);
-      revoke.run({ keyid, now });
-    },
-    expire: (keyid, at) => {
-      known.forget(keyid);
-      expire.run({ keyid, at });
-    },
     used: (keyid, now) => {
       known.forget(keyid);
       used.run({ keyid, now });
     },
+    ...endsOf(db, (keyid) => known.forget(keyid)),
+  };
+}
+
+/** How keys end: no write here ever lengthens a life. */
+function endsOf(db: AccountDb, forget: (keyid: string) => void): Pick<KeyTable, "revoke" | "expire" | "eraseAll"> {
+  const isKey = eq(keys.keyid, slot("keyid"));
+  const revoke = db
+    .update(keys)
+    .set({ revoked_at: slot("now") })
+    .where(and(isKey, isNull(keys.revoked_at)))
+    .prepare();
+  const expire = db
+    .update(keys)
+    .set({ expires_at: slot("at") })
+    .where(and(isKey, or(isNull(keys.expires_at), gt(keys.expires_at, slot("at")))))
+    .prepare();
+  const eraseAll = db
+    .update(keys)
+    .set({ name: "", revoked_at: sql`coalesce(${keys.revoked_at}, ${slot("now")})` })
+    .returning({ keyid: keys.keyid })
+    .prepare();
+  return {
+    revoke: (keyid, now) => {
+      forget(keyid);
+      revoke.run({ keyid, now });
+    },
+    expire: (keyid, at) => {
+      forget(keyid);
+      expire.run({ keyid, at });
+    },
     eraseAll: (now) => {
-      for (const { keyid } of all.all()) known.forget(keyid);
-      eraseAll.run({ now });
+      for (const { keyid } of eraseAll.all({ now })) forget(keyid);
     },
   };
 }
