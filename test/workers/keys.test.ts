@@ -2,12 +2,13 @@
  * Holds API keys to DESIGN 6 over their whole life: own keys, rotation, expiry, revocation, the overdue report.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { accountOf } from "../../src/objects/locate.ts";
+import { accountOf, poolOf } from "../../src/objects/locate.ts";
 import { tenantAccountId } from "../../src/platform/api-key.ts";
 import { randomBase32, sha256Hex } from "../../src/platform/hash.ts";
 import { keyIdSchema, SYS_ACCOUNT } from "../../src/protocol/ids.ts";
-import { bindings, SECRET } from "./support/account.ts";
+import { bindings, POOL, SECRET } from "./support/account.ts";
 import { ask, byAdmin, DAY, HOUR, type Key, newOperator, pass, startClock, statusWith } from "./support/admin.ts";
+import { call, newAgent } from "./support/agent.ts";
 import { as, type Person, person, send, submitted } from "./support/client.ts";
 import { openDirectory } from "./support/directory.ts";
 import { watch } from "./support/sockets.ts";
@@ -140,6 +141,19 @@ describe("a revoked key", () => {
     );
     expect((await socket.closed).code).toBe(4401);
     expect(socket.types).not.toContain("done");
+  });
+
+  it("I53: of an operator or an agent is refused after 30 s where another isolate ended it", async () => {
+    startClock();
+    const agent = await newAgent();
+    const other = await byAdmin<Key>("POST", "/api-keys", { kind: "admin", name: "other" });
+    const pull = async () => (await call(agent.token, "/leases/renew", "{}")).status;
+    const list = async () => (await send("/admin/pools", as(other.key))).status;
+    expect([await pull(), await list()]).toEqual([400, 200]);
+    await poolOf(bindings, POOL).revokeAgent(agent.agent);
+    await accountOf(bindings, SYS_ACCOUNT).revokeKey(keyIdSchema.parse(other.keyid));
+    pass(30_000);
+    expect([await pull(), await list()]).toEqual([401, 401]);
   });
 
   it("may be any but the last admin key: bootstrap works once, and nobody could make another", async () => {
