@@ -68,6 +68,7 @@ export const GIVEN_UP = [
   "endpoint_removed",
   "endpoint_disabled",
   "erased",
+  "too_many",
 ] as const;
 export type GivenUp = (typeof GIVEN_UP)[number];
 

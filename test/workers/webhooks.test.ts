@@ -1,11 +1,12 @@
 /**
  * Holds webhooks from the change of a job to the end of their delivery: tries, schedule, what was lost on the way.
  */
-import { evictDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
 import type { JobId } from "../../src/protocol/ids.ts";
+import { endpointIdSchema } from "../../src/protocol/webhooks.ts";
 import { bindings, objectOf } from "./support/account.ts";
 import { failure, NOON, pass } from "./support/attempts.ts";
 import { post, send } from "./support/client.ts";
@@ -161,6 +162,33 @@ describe("a dead target", () => {
     await vi.waitUntil(async () => (await log(who)).every(({ attempts }) => attempts.length === 1), {
       timeout: 10_000,
     });
+  });
+});
+
+describe("a backlog", () => {
+  it("ends at a thousand for one target: more is listed as given up at once, and can be sent again (I44, I57)", async () => {
+    const who = await owner();
+    targets.answer = () => answered(500);
+    const hook = await newHook(who, { url: URL_A });
+    await ended(who, null);
+    await targets.until(1);
+    await runInDurableObject(objectOf(who.account), (_, { storage: { sql } }) => {
+      const all = sql
+        .exec<{ name: string }>("SELECT name FROM pragma_table_info('hooks')")
+        .toArray()
+        .map(({ name }) => name);
+      const [, ...rest] = all;
+      sql.exec(
+        `INSERT INTO hooks (delivery, ${rest}) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
+         SELECT printf('dl_%018x', i), ${rest} FROM n, hooks`,
+      );
+    });
+    await ended(who, null);
+    const [over] = await log(who, "?status=given_up");
+    expect(over).toMatchObject({ reason: "too_many", webhook: hook.id, tries: 0 });
+    expect(targets.posts).toHaveLength(1);
+    await who.client.stub().changeEndpoint(who.client.auth, endpointIdSchema.parse(hook.id), { enabled: false });
+    expect((await log(who, "?status=pending")).length).toBe(0);
   });
 });
 

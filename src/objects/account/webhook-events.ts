@@ -17,8 +17,9 @@ import {
   TERMINAL_EVENTS,
 } from "../../protocol/webhooks.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
+import type { Delivery } from "../../storage/account/hooks.ts";
 import type { AccountContext } from "./context.ts";
-import { type Handed, lostAt, Room, targetOf } from "./webhook-outbox.ts";
+import { giveUp, type Handed, lostAt, Room, targetOf } from "./webhook-outbox.ts";
 
 const DAY_MS = 86_400_000;
 /** Between two `job.progress` of one job. */
@@ -95,10 +96,11 @@ function tell(ctx: AccountContext, tables: AccountTables, told: Told, keptDays: 
   const room = new Room(tables);
   const ids: DeliveryId[] = [];
   for (const target of targets) {
-    const handed = room.take(targetOf(target));
+    const admitted = room.admits(targetOf(target));
+    const handed = admitted && room.take(targetOf(target));
     const delivery = nextId(ctx, now);
     if (handed) ids.push(delivery);
-    tables.hooks.put({
+    const one: Delivery = {
       ...target,
       delivery,
       message,
@@ -115,7 +117,9 @@ function tell(ctx: AccountContext, tables: AccountTables, told: Told, keptDays: 
       created_at: now,
       ended_at: null,
       expires_at: now + keptDays * DAY_MS,
-    });
+    };
+    if (admitted) tables.hooks.put(one);
+    else giveUp(tables, one, "too_many", now);
   }
   return { ids, due: lostAt(ctx, now) };
 }

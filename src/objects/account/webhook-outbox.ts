@@ -12,6 +12,8 @@ import { step } from "./step.ts";
 
 const MAX_UNDER_WAY = 20;
 const MAX_PER_TARGET = 5;
+/** Under way to one target, those that wait included: what comes on top goes to the log as given up. */
+const MAX_BACKLOG = 1_000;
 /** In time limits of one try: what was handed over and not reported by then is handed over again. */
 const LOST_AFTER_TRIES = 6;
 /** While every place is taken the rows that wait are looked at so often, unless a report comes first. */
@@ -32,13 +34,24 @@ export function lostAt(ctx: AccountContext, now: number): number {
 
 /** The places that are free, counted down as they are taken. */
 export class Room {
-  readonly #busy: Map<string, number>;
-  #taken: number;
+  readonly #busy = new Map<string, number>();
+  readonly #underWay = new Map<string, number>();
+  #taken = 0;
 
   constructor(tables: AccountTables) {
-    const busy = tables.hooks.handedBy();
-    this.#busy = new Map(busy.map((one) => [targetOf(one), one.n]));
-    this.#taken = busy.reduce((sum, one) => sum + one.n, 0);
+    for (const { n, handed, ...target } of tables.hooks.byTarget()) {
+      // An endpoint whose URL was changed has rows of both.
+      add(this.#busy, targetOf(target), handed);
+      add(this.#underWay, targetOf(target), n);
+      this.#taken += handed;
+    }
+  }
+
+  /** Whether one more may wait for this target. */
+  admits(target: string): boolean {
+    const admitted = (this.#underWay.get(target) ?? 0) < MAX_BACKLOG;
+    if (admitted) add(this.#underWay, target, 1);
+    return admitted;
   }
 
   get free(): number {
@@ -51,12 +64,15 @@ export class Room {
   }
 
   take(target: string): boolean {
-    const n = this.#busy.get(target) ?? 0;
-    if (n >= MAX_PER_TARGET || this.free <= 0) return false;
-    this.#busy.set(target, n + 1);
+    if ((this.#busy.get(target) ?? 0) >= MAX_PER_TARGET || this.free <= 0) return false;
+    add(this.#busy, target, 1);
     this.#taken += 1;
     return true;
   }
+}
+
+function add(counts: Map<string, number>, target: string, n: number): void {
+  counts.set(target, (counts.get(target) ?? 0) + n);
 }
 
 /** Marks what is to be handed over now: what was lost on the way first, then what waits, as far as there is room. */

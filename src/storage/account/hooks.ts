@@ -68,8 +68,8 @@ export type HookTable = {
   lost(now: number, limit: number): Delivery[];
   /** Due and not handed over, the longest due first, without those of the targets named. */
   waiting(now: number, without: readonly string[], limit: number): Delivery[];
-  /** Of those handed over: how many per target. */
-  handedBy(): { endpoint: EndpointId | null; url: string; n: number }[];
+  /** How many are under way per target, and how many of them are handed over. */
+  byTarget(): { endpoint: EndpointId | null; url: string; n: number; handed: number }[];
   nextDue(): number | null;
   /** Under way, of one job and event. */
   underWay(job: JobId, event: HookEvent): Delivery[];
@@ -125,7 +125,7 @@ function rowsOf(db: AccountDb): Rows {
   };
 }
 
-function clockOf(db: AccountDb): Pick<HookTable, "lost" | "waiting" | "handedBy" | "nextDue"> {
+function clockOf(db: AccountDb): Pick<HookTable, "lost" | "waiting" | "byTarget" | "nextDue"> {
   const target = sql<string>`coalesce(${hooks.endpoint}, ${hooks.url})`;
   const due = (handed: 0 | 1, now: number, without: readonly string[], limit: number) =>
     db
@@ -142,10 +142,10 @@ function clockOf(db: AccountDb): Pick<HookTable, "lost" | "waiting" | "handedBy"
       .limit(limit)
       .all()
       .map(deliveryOf);
-  const handedBy = db
-    .select({ endpoint: hooks.endpoint, url: hooks.url, n: sql<number>`count(*)` })
+  const counts = { n: sql<number>`count(*)`, handed: sql<number>`sum(${hooks.handed})` };
+  const byTarget = db
+    .select({ endpoint: hooks.endpoint, url: hooks.url, ...counts })
     .from(hooks)
-    .where(eq(hooks.handed, 1))
     .groupBy(hooks.endpoint, hooks.url)
     .prepare();
   const nextDue = db
@@ -155,7 +155,7 @@ function clockOf(db: AccountDb): Pick<HookTable, "lost" | "waiting" | "handedBy"
   return {
     lost: (now, limit) => due(1, now, [], limit),
     waiting: (now, without, limit) => due(0, now, without, limit),
-    handedBy: () => handedBy.all().map((row) => ({ ...row, endpoint: endpointOf(row.endpoint) })),
+    byTarget: () => byTarget.all().map((row) => ({ ...row, endpoint: endpointOf(row.endpoint) })),
     nextDue: () => nextDue.get()?.due ?? null,
   };
 }
