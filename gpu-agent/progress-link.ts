@@ -48,6 +48,8 @@ export class ProgressLink {
   #socket: WebSocket | null = null;
   #n = 0;
   #pending: { progress: number; detail: ProgressDetail } | null = null;
+  /** Said again on each connection: who listens there may know nothing of what was said on the one before. */
+  #latest: { progress: number; detail: ProgressDetail } | null = null;
   /** Said before the socket was open. */
   readonly #lines: { level: LogLine["level"]; message: string }[] = [];
   #flushTimer: NodeJS.Timeout | null = null;
@@ -74,7 +76,8 @@ export class ProgressLink {
 
   /** The latest state: sent at once within the rate, else as soon as the rate allows, older ones dropped. */
   progress(progress: number, detail: ProgressDetail): void {
-    this.#pending = { progress, detail };
+    this.#latest = { progress, detail };
+    this.#pending = this.#latest;
     if (!this.#flushTimer) this.#flush();
   }
 
@@ -154,6 +157,7 @@ export class ProgressLink {
       this.#backoff = FIRST_BACKOFF_MS;
       this.#handlers.opened();
       for (const line of this.#lines.splice(0)) this.#send({ type: "log", ...line });
+      this.#pending ??= this.#latest;
       this.#flush();
     });
     socket.on("message", (data, isBinary) => {
