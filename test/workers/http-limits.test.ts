@@ -155,6 +155,7 @@ describe("the catalogue", () => {
       { kind: "loras", name: "style.safetensors", size_bytes: null },
     ],
     node_classes: [
+      "LoraLoader",
       "CheckpointLoaderSimple",
       "CLIPTextEncode",
       "EmptyLatentImage",
@@ -167,11 +168,13 @@ describe("the catalogue", () => {
     loaded_models: [],
     ...over,
   });
+  /** More than there are jobs of other tests to be offered. */
+  const SLOTS = Array.from({ length: 64 }, (_, slot) => ({ slot, state: "idle" }));
   const connect = async (agent: string, told: Capability | null) => {
     const keyid = keyIdSchema.parse(agent.padStart(8, "0"));
     await poolOf(bindings, POOL).createAgent({ agent, name: agent, keyid, secret_sha256: sha256Hex(agent) });
     const socket = await controlSocket({ agent, name: agent });
-    const hello = { type: "hello", agent, instance: "one", version: "1", slots: [{ slot: 0, state: "idle" }] };
+    const hello = { type: "hello", agent, instance: "one", version: "1", slots: SLOTS };
     socket.say({ ...hello, capability_hash: sha256Hex(agent), ...(told ? { capability: told } : {}) });
     socket.say({ type: "known?", refs: [] });
     await socket.frame(({ type }) => type === "taken");
@@ -227,6 +230,21 @@ describe("the catalogue", () => {
     for (const { socket } of [first, second, third]) socket.close();
     vi.restoreAllMocks();
     expect(await total(user)).toBe(4);
+  });
+
+  it("sends a job first to the agent that has its model in memory", async () => {
+    const cold = await connect("agentice", capability({ loaded_models: [] }));
+    const warm = await connect("agenthot", capability({ loaded_models: ["style.safetensors"] }));
+    const loader = { class_type: "LoraLoader", inputs: { lora_name: "style.safetensors" } };
+    const workflow = { "1": loader, "2": { class_type: "SaveImage", inputs: {} } };
+    const user = await person();
+    const answer = await call(user, "POST", "/jobs", JSON.stringify({ workflow }));
+    expect([answer.status, await answer.json()]).toMatchObject([202, { status: "queued" }]);
+    const isOffered = ({ type, ref }: { type: string; ref?: unknown }) =>
+      type === "offer" && String(ref).includes(user.account);
+    await warm.frame(isOffered, "an offer");
+    expect(cold.frames.some(isOffered)).toBe(false);
+    for (const { socket } of [cold, warm]) socket.close();
   });
 
   it("is 400 for parameters that are wrong, 401 for a key that is revoked", async () => {
