@@ -7,7 +7,8 @@ import { z } from "zod";
 
 export type Dependency = { name: string; ok: boolean; detail: string; tries: number };
 
-const PAUSES_MS = [150, 300, 600, 1_200];
+/** About five seconds in all: what a busy machine takes to bring an agent up. */
+const PAUSES_MS = [150, 350, 1_000, 3_500];
 const TRY_TIMEOUT_MS = 3_000;
 
 /** Asks until it answers, at most five times. `ask` returns null when all is well, else what was wrong. */
