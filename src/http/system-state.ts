@@ -29,8 +29,8 @@ const FAILED_PARTS_LIVE_MS = 1_000;
 const POOLS_LIVE_MS = 1_000;
 
 type Parts = { checks: Checks; backlog: number };
-let parts: { value: Parts; untilMs: number } | null = null;
-let pools: { value: PoolState[]; untilMs: number } | null = null;
+let parts: { value: Parts; atMs: number; lifeMs: number } | null = null;
+let pools: { value: PoolState[]; atMs: number } | null = null;
 
 export async function systemState(env: Env): Promise<SystemState> {
   const settings = settingsOf(env);
@@ -45,7 +45,7 @@ export async function systemState(env: Env): Promise<SystemState> {
 }
 
 async function partsOf(env: Env, settings: Settings): Promise<Parts> {
-  if (parts !== null && parts.untilMs > Date.now()) return parts.value;
+  if (parts !== null && isYounger(parts.atMs, parts.lifeMs)) return parts.value;
   const [directory, bucket, backlogs] = await Promise.all([
     answers("directory", directoryOf(env.DIRECTORY).ping()),
     answers("bucket", env.ARTIFACTS.head("health")),
@@ -54,15 +54,19 @@ async function partsOf(env: Env, settings: Settings): Promise<Parts> {
   const queue: Check = backlogs.includes(null) ? "failed" : "ok";
   const value = { checks: { directory, queue, bucket }, backlog: backlogs.reduce<number>((a, b) => a + (b ?? 0), 0) };
   const isWell = Object.values(value.checks).every((check) => check === "ok");
-  parts = { value, untilMs: Date.now() + (isWell ? PARTS_LIVE_MS : FAILED_PARTS_LIVE_MS) };
+  parts = { value, atMs: Date.now(), lifeMs: isWell ? PARTS_LIVE_MS : FAILED_PARTS_LIVE_MS };
   return value;
 }
 
 async function poolsOf(env: Env, settings: Settings): Promise<PoolState[]> {
-  if (pools !== null && pools.untilMs > Date.now()) return pools.value;
+  if (pools !== null && isYounger(pools.atMs, POOLS_LIVE_MS)) return pools.value;
   const value = await Promise.all(settings.POOLS.map(({ name }) => poolState(env, name)));
-  pools = { value, untilMs: Date.now() + POOLS_LIVE_MS };
+  pools = { value, atMs: Date.now() };
   return value;
+}
+
+function isYounger(atMs: number, lifeMs: number): boolean {
+  return Math.abs(Date.now() - atMs) < lifeMs;
 }
 
 /** A pool that does not answer has no agent anyone could reach. */

@@ -44,6 +44,16 @@ function moved(before: Page, after: Page, only: RegExp): string[] {
     .sort();
 }
 
+/** An agent that is there, and has said what it has to say when this returns. */
+async function presentAgent(name: string, ...messages: object[]) {
+  const { agent } = await newAgent(name);
+  const socket = await controlSocket({ agent, name });
+  socket.say({ type: "hello", agent: name, instance: name, version: "1", slots: [], capability_hash: "" });
+  for (const message of [...messages, { type: "known?", refs: [] }]) socket.say(message);
+  await socket.frame(({ type }) => type === "taken");
+  return socket;
+}
+
 const JOBS = /^(comfyui_jobs_total|job_failures_total|jobs_in_progress|job_queue_depth|comfyui_queue_depth)\b/;
 
 describe("the figures", () => {
@@ -156,6 +166,15 @@ describe("the figures", () => {
     expect(moved(before, await scrape(), /^active_connections/)).toEqual(["active_connections 1"]);
     viewer.socket.close(1000);
     await vi.waitUntil(async () => moved(before, await scrape(), /^active_connections/).length === 0);
+
+    // Pools are asked at most once a second.
+    const here = /^(active_connections|comfyui_active_workers)/;
+    const moves = async () => moved(before, await scrape(), here);
+    const agents = [await presentAgent("c"), await presentAgent("d")];
+    await vi.waitUntil(async () => (await moves()).length > 0, 5_000);
+    expect(await moves()).toEqual(["active_connections 2", "comfyui_active_workers 2"]);
+    for (const { socket } of agents) socket.close(1000);
+    await vi.waitUntil(async () => (await moves()).length === 0, 5_000);
   });
 
   it("S143-S148: show together, for each pool, what its agents report of ComfyUI and machine", async () => {
@@ -174,17 +193,9 @@ describe("the figures", () => {
       memory_bytes: 1_000,
       ...over,
     });
-    const say = async (name: string, message: object) => {
-      const { agent } = await newAgent(name);
-      const socket = await controlSocket({ agent, name });
-      socket.say({ type: "hello", agent: name, instance: name, version: "1", slots: [], capability_hash: "" });
-      socket.say(message);
-      socket.say({ type: "known?", refs: [] });
-      await socket.frame(({ type }) => type === "taken");
-      return socket;
-    };
     const breaker = { ...report().comfyui, breaker: "open" };
-    const sockets = [await say("a", report()), await say("b", report({ comfyui: breaker, gpu_percent: [20, 50] }))];
+    const other = report({ comfyui: breaker, gpu_percent: [20, 50] });
+    const sockets = [await presentAgent("a", report()), await presentAgent("b", other)];
     const pool = `{pool="${POOL}"}`;
     const after = await scrape();
     expect(

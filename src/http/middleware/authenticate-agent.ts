@@ -13,12 +13,12 @@ import { agentError } from "../agent-answer.ts";
 import type { AppEnv } from "../context.ts";
 import { refuseUnauthenticated } from "./edge-limit.ts";
 import { presentedKey } from "./presented-key.ts";
+import { isFresh } from "./verified-keys.ts";
 
-const YES_LIVES_MS = 30_000;
 /** Agents remembered per isolate; the oldest goes first. */
 const MAX_ENTRIES = 5_000;
 
-const yes = new Map<string, { agent: KnownAgent; untilMs: number }>();
+const yes = new Map<string, { agent: KnownAgent; atMs: number }>();
 
 /** Null for an agent that speaks our protocol and whose token its pool knows; else the answer it gets. */
 export async function checkAgent(c: Context<AppEnv>): Promise<Response | null> {
@@ -48,12 +48,12 @@ async function identify(c: Context<AppEnv>, pool: PoolName, proof: KeyProof): Pr
   const name = `${pool}:${proof.keyid}:${proof.secret_sha256}`;
   const nowMs = Date.now();
   const known = yes.get(name);
-  if (known && known.untilMs > nowMs) return known.agent;
+  if (known && isFresh(known.atMs, nowMs)) return known.agent;
   yes.delete(name);
   const answer = await poolOf(c.env, pool).verifyToken(proof);
   if (!answer.ok) return null;
   if (yes.size >= MAX_ENTRIES) for (const oldest of yes.keys()) if (yes.delete(oldest)) break;
-  yes.set(name, { agent: answer.value, untilMs: nowMs + YES_LIVES_MS });
+  yes.set(name, { agent: answer.value, atMs: nowMs });
   return answer.value;
 }
 

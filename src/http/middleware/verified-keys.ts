@@ -12,7 +12,7 @@ const YES_LIVES_MS = 30_000;
 /** Entries per isolate; the oldest goes first. */
 const MAX_ENTRIES = 5_000;
 
-const yes = new Map<string, { owner: KeyOwner; untilMs: number }>();
+const yes = new Map<string, { owner: KeyOwner; atMs: number }>();
 
 /** Asks the key's object unless it said yes within the last 30 s. */
 export async function verifyRemembered(
@@ -23,15 +23,20 @@ export async function verifyRemembered(
 ): Promise<Result<KeyOwner, Refusal>> {
   const name = `${account}:${proof.keyid}:${proof.secret_sha256}`;
   const known = yes.get(name);
-  if (known && known.untilMs > nowMs) return ok(known.owner);
+  if (known && isFresh(known.atMs, nowMs)) return ok(known.owner);
   const answer = await object.verifyKey(proof);
   if (!answer.ok) {
     yes.delete(name);
     return answer;
   }
   if (yes.size >= MAX_ENTRIES) for (const oldest of yes.keys()) if (yes.delete(oldest)) break;
-  yes.set(name, { owner: answer.value, untilMs: nowMs + YES_LIVES_MS });
+  yes.set(name, { owner: answer.value, atMs: nowMs });
   return answer;
+}
+
+/** Whether a yes of `atMs` still counts: by a clock that was set back it is not younger than it was. */
+export function isFresh(atMs: number, nowMs: number): boolean {
+  return Math.abs(nowMs - atMs) < YES_LIVES_MS;
 }
 
 /** Forgets a revoked key at once in this isolate; others do within 30 s. */
