@@ -25,7 +25,7 @@ afterEach(() => {
 });
 
 describe("an evicted object", () => {
-  it("goes on for its viewers as if nothing had been: no state twice, no number falls, no progress falls", async () => {
+  it("I40, F76: goes on for its viewers as if nothing had been: no state twice, no number falls, no progress falls", async () => {
     const owned = await withRunningJob();
     const viewer = await watch(owned.job, owned.key);
     owned.socket.say(progress(1, 0.5));
@@ -54,7 +54,7 @@ describe("an evicted object", () => {
     await lossReported(owned);
   });
 
-  it("numbers no frame below one it sent, although the clock fell back", async () => {
+  it("I40, F97: numbers no frame below one it sent, although the clock fell back", async () => {
     const owned = await withRunningJob();
     const viewer = await watch(owned.job, owned.key);
     owned.socket.say(progress(1, 0.5));
@@ -120,7 +120,7 @@ describe("the agent's socket", () => {
     expect([await object.pushCancel(1), await object.pushCancel(2)]).toEqual([true, false]);
   });
 
-  it("may send garbage, repeats and floods: viewers see what is new, at a bounded pace", async () => {
+  it("I43, F77, F78: may send garbage, repeats and floods: viewers see what is new, at a bounded pace", async () => {
     const owned = await withRunningJob();
     const viewer = await watch(owned.job, owned.key);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });

@@ -26,7 +26,7 @@ afterEach(() => {
 });
 
 describe("what a viewer sees", () => {
-  it("is every frame of CONTRACT in order, from the snapshot to the end, and the socket closed with 1000", async () => {
+  it("I40: is every frame of CONTRACT in order, from the snapshot to the end, and the socket closed with 1000", async () => {
     const owned = await withJob();
     const viewer = await watch(owned.job, owned.key);
     await viewer.frame(revision(1));
@@ -56,7 +56,7 @@ describe("what a viewer sees", () => {
     expect(seqsOf(viewer)).toEqual(growing(seqsOf(viewer)));
   });
 
-  it("never falls within an attempt, and begins anew with the next", async () => {
+  it("I40, F41: never falls within an attempt, and begins anew with the next", async () => {
     const { job, key, lease, socket, agent } = await withRunningJob();
     const viewer = await watch(job, key);
     for (const [n, share] of [0.5, 0.2, 0.6].entries()) socket.say(progress(n + 1, share));
@@ -78,7 +78,7 @@ describe("what a viewer sees", () => {
     ]);
   });
 
-  it("is the whole end at once when the job is over, and again for the next who asks", async () => {
+  it("I40: is the whole end at once when the job is over, and again for the next who asks", async () => {
     const owned = await withRunningJob();
     await commit(owned, owned.lease);
     for (const seen of [null, 5]) {
@@ -140,7 +140,7 @@ describe("what a viewer sees", () => {
 });
 
 describe("who may watch", () => {
-  it("finds an unknown, a foreign and a malformed id closed with 1008, all alike", async () => {
+  it("I48: finds an unknown, a foreign and a malformed id closed with 1008, all alike", async () => {
     const [owned, stranger] = [await withJob(), await person()];
     for (const id of [owned.job, "j_000000000000", "nonsense"]) {
       const viewer = await watch(id, stranger.key);
@@ -156,7 +156,7 @@ describe("who may watch", () => {
     expect(await viewer.closed).toEqual({ code: 1008, reason: "disabled" });
   });
 
-  it("I42: is closed with 4401 at once when its key is revoked, also while nothing is sent; others stay", async () => {
+  it("I42, F94: is closed with 4401 at once when its key is revoked, also while nothing is sent; job and others go on", async () => {
     const owned = await withJob();
     const other = (await person("user", "internal", owned.account)).key;
     const [revoked, valid] = [await watch(owned.job, owned.key), await watch(owned.job, other)];
@@ -188,12 +188,17 @@ describe("who may watch", () => {
     expect(valid.types).toEqual(["status", "progress", "progress", "progress"]);
   });
 
-  it("has nothing to say but ping, which is answered without waking anyone", async () => {
-    const { job, key } = await withJob();
-    const viewer = await watch(job, key);
-    viewer.say("ping");
-    await viewer.until(() => viewer.texts.includes("pong"));
-    viewer.say("hello?");
-    expect(await viewer.closed).toEqual({ code: 1008, reason: "only ping is expected" });
+  it("F78: has nothing to say but ping, which wakes nobody; who floods or sends garbage is closed, the others see on", async () => {
+    const owned = await withRunningJob();
+    const calm = await watch(owned.job, owned.key);
+    calm.say("ping");
+    await calm.until(() => calm.texts.includes("pong"));
+    for (const said of ["hello?", "x".repeat(1_000_000), new Uint8Array(8), '{"type":"subscribe"}']) {
+      const viewer = await watch(owned.job, owned.key);
+      for (let n = 0; n < 20; n++) viewer.socket.send(said);
+      expect(await viewer.closed).toEqual({ code: 1008, reason: "only ping is expected" });
+    }
+    owned.socket.say(progress(1, 0.5));
+    await calm.frame(shows(0.5));
   });
 });

@@ -69,7 +69,7 @@ describe("a WebSocket", () => {
 });
 
 describe("a ticket", () => {
-  it("opens one WebSocket, by query or as a subprotocol, and no second", async () => {
+  it("F79: opens one WebSocket, by query or as a subprotocol, and no second", async () => {
     const { job, key } = await withJob();
     const byQuery = await ticketFor(job, key);
     const first = socketOf(await send(`/ws/jobs/${job}?ticket=${byQuery}`, { headers: UPGRADE }));
@@ -83,7 +83,7 @@ describe("a ticket", () => {
     await socketOf(answer).frame(({ type }) => type === "status");
   });
 
-  it("is worth nothing for another job, forged, after 60 s, or from a page of another origin", async () => {
+  it("F79: is worth nothing for another job, forged, after 60 s, or from a page of another origin", async () => {
     const { job, key } = await withJob();
     const other = await submitted(key, { prompt: "x" });
     const ticket = await ticketFor(job, key);
@@ -99,7 +99,7 @@ describe("a ticket", () => {
     expect(await status(job, ticket, { Origin: ORIGIN })).toBe(101);
   });
 
-  it("is not made for a job of someone else, and dies with the key it was made by", async () => {
+  it("I42: is not made for a job of someone else, and dies with the key it was made by", async () => {
     const [owned, stranger] = [await withJob(), await person()];
     expect((await send(`/api/v1/jobs/${owned.job}/ticket`, post(stranger.key, ""))).status).toBe(404);
     const ticket = await ticketFor(owned.job, owned.key);
@@ -109,7 +109,7 @@ describe("a ticket", () => {
     expect(viewer.frames).toEqual([]);
   });
 
-  it("of a tenant's job dies with the service key of the parent", async () => {
+  it("I42: of a tenant's job dies with the service key of the parent", async () => {
     const service = await person("service");
     const tenant = { "X-User-ID": "customer-1" };
     const { job_id } = await submitted(service.key, { prompt: "x" }, tenant);
@@ -146,7 +146,7 @@ describe("server-sent events", () => {
     expect([moved, ...rest].map(({ data }) => data)).toEqual(viewer.frames.slice(-4));
   });
 
-  it("begin with a snapshot when they come back, numbered on from Last-Event-ID", async () => {
+  it("I40, F74: begin with a snapshot when they come back, numbered on from Last-Event-ID", async () => {
     const owned = await withRunningJob();
     owned.socket.say(progress(1, 0.4));
     const seen = Date.now() + 5_000;
@@ -158,7 +158,7 @@ describe("server-sent events", () => {
     await events.cancel();
   });
 
-  it("may come back by the same ticket with Last-Event-ID, for an hour, and then no more", async () => {
+  it("F79: may come back by the same ticket with Last-Event-ID, for an hour, and then no more", async () => {
     const { job, key } = await withJob();
     const ticket = await ticketFor(job, key);
     const come = (headers: Record<string, string> = {}) =>
@@ -177,7 +177,7 @@ describe("server-sent events", () => {
     for (const answer of [first, again, late]) await answer.body?.cancel();
   });
 
-  it("are 404 for an unknown and a foreign job alike, 401 without a key, 503 while disabled", async () => {
+  it("I48: are 404 for an unknown and a foreign job alike, 401 without a key, 503 while disabled", async () => {
     const [owned, stranger] = [await withJob(), await person()];
     const [foreign, unknown] = await Promise.all(
       [owned.job, jobIdSchema.parse("j_000000000000")].map(async (id) => {

@@ -186,7 +186,7 @@ describe("a job that ends while a viewer comes", () => {
     }
   });
 
-  it("I40, I41: reaches a viewer whose news of the end was lost, by the account's next pass", async () => {
+  it("I40, I41, F80: reaches a viewer whose news of the end was lost, by the account's next pass", async () => {
     const owned = await withRunningJob();
     const viewer = await watch(owned.job, owned.key);
     const gone = vi.spyOn(bindings.PROGRESS, "get").mockImplementation(() => {
