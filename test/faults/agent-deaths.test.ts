@@ -144,22 +144,25 @@ it("F11: its commit is taken and the answer lost: it asks again and hears the sa
   await expect.poll(again, { timeout: 15_000 }).toBe(3);
 });
 
-it("F7: stands still past its lease while another finishes: it wakes to nothing, and one attempt commits", async () => {
-  const other = await startSimulator({ stepMs: 5 });
-  extra.push(() => other.close());
-  const job = await submit(graph("7", 100));
-  await flow.client.until(job, ["running"]);
-  await expect.poll(async () => (await flow.client.job(job)).progress, { timeout: 20_000 }).toBeGreaterThan(0.05);
-  const pid = agent.process.pid() ?? 0;
-  process.kill(pid, "SIGSTOP");
-  const second = await flow.addAgent("two", { COMFYUI_URL: other.url });
-  extra.push(() => second.stop());
-  const view = await flow.client.over(job, 40_000);
-  expect([view.status, view.attempt, await flow.nameOfAgent(view.receipt?.agent)]).toEqual(["succeeded", 2, "two"]);
-  process.kill(pid, "SIGCONT");
-  await expect.poll(queueLength, { timeout: 15_000 }).toBe(0);
-  expect(await endsOnce(job)).toMatchObject({ attempt: 2 });
-});
+itIfLong(
+  "F7: stands still past its lease while another finishes: it wakes to nothing, and one attempt commits",
+  async () => {
+    const other = await startSimulator({ stepMs: 5 });
+    extra.push(() => other.close());
+    const job = await submit(graph("7", 100));
+    await flow.client.until(job, ["running"]);
+    await expect.poll(async () => (await flow.client.job(job)).progress, { timeout: 20_000 }).toBeGreaterThan(0.05);
+    const pid = agent.process.pid() ?? 0;
+    process.kill(pid, "SIGSTOP");
+    const second = await flow.addAgent("two", { COMFYUI_URL: other.url });
+    extra.push(() => second.stop());
+    const view = await flow.client.over(job, 40_000);
+    expect([view.status, view.attempt, await flow.nameOfAgent(view.receipt?.agent)]).toEqual(["succeeded", 2, "two"]);
+    process.kill(pid, "SIGCONT");
+    await expect.poll(queueLength, { timeout: 15_000 }).toBe(0);
+    expect(await endsOnce(job)).toMatchObject({ attempt: 2 });
+  },
+);
 
 itIfLong(
   "F18: is cut off from the control plane: it lets go of the run before another may have it, and one attempt commits",

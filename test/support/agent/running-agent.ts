@@ -89,7 +89,7 @@ export function isOver(job: FakeJob): boolean {
 }
 
 /** Waits for a condition that outside observers can see. Throws after `ms`. */
-export async function until(condition: () => boolean, ms = 10_000): Promise<void> {
+export async function until(condition: () => boolean, ms = 25_000): Promise<void> {
   const end = performance.now() + ms;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`still waiting for: ${condition}`);

@@ -8,6 +8,7 @@ import { describe, expect, it } from "vitest";
 import { agentProcessPerTest } from "../../support/agent/agent-process.ts";
 import { isOver, until } from "../../support/agent/running-agent.ts";
 import { onlyText, textToImage, twoPictures } from "../../support/agent/workflows.ts";
+import { itIfLong } from "../../support/long.ts";
 
 const ready = agentProcessPerTest();
 type Ready = Awaited<ReturnType<typeof ready>>;
@@ -38,20 +39,23 @@ describe("an agent process that dies", () => {
     expect([next.status, later.every(({ at }) => at > end)]).toEqual(["succeeded", true]);
   });
 
-  it("F5, I24: between ComfyUI's acceptance and its knowledge of it finds and clears that prompt in its next life", async () => {
-    const on = await ready();
-    on.sim.faults.set({ submitMs: 60_000 });
-    const job = on.plane.jobs.add(textToImage({ steps: 1_000 }));
-    on.plane.offer(job);
-    await until(() => seen(on, "start").length > seen(on, "end").length, 20_000);
-    const orphan = seen(on, "start").at(-1)?.prompt_id;
-    await on.agent.kill();
-    on.sim.faults.reset();
-    on.plane.jobs.expire(job);
-    on.start();
-    await until(() => seen(on, "end").some(({ prompt_id }) => prompt_id === orphan), 20_000);
-    expect(seen(on, "start").filter(({ prompt_id }) => prompt_id === orphan)).toHaveLength(1);
-  });
+  itIfLong(
+    "F5, I24: between ComfyUI's acceptance and its knowledge of it finds and clears that prompt in its next life",
+    async () => {
+      const on = await ready();
+      on.sim.faults.set({ submitMs: 60_000 });
+      const job = on.plane.jobs.add(textToImage({ steps: 1_000 }));
+      on.plane.offer(job);
+      await until(() => seen(on, "start").length > seen(on, "end").length, 20_000);
+      const orphan = seen(on, "start").at(-1)?.prompt_id;
+      await on.agent.kill();
+      on.sim.faults.reset();
+      on.plane.jobs.expire(job);
+      on.start();
+      await until(() => seen(on, "end").some(({ prompt_id }) => prompt_id === orphan), 20_000);
+      expect(seen(on, "start").filter(({ prompt_id }) => prompt_id === orphan)).toHaveLength(1);
+    },
+  );
 
   it("F4, F9: in mid-transfer leaves no file of the attempt to its next life", async () => {
     const on = await ready();
@@ -70,20 +74,23 @@ describe("an agent process that dies", () => {
     expect(job.completed).toBeNull();
   });
 
-  it("F12: after its commit and before the doorbell's acknowledgement drops the doorbell when it comes again", async () => {
-    const on = await ready();
-    on.plane.fault = (route) => (route === "queue/ack" ? "hang" : null);
-    for (const socket of on.plane.control) socket.terminate();
-    on.plane.acceptControl = false;
-    const job = on.plane.jobs.add(onlyText());
-    on.plane.ring(job);
-    await until(() => isOver(job), 20_000);
-    await on.agent.kill();
-    on.plane.fault = () => null;
-    on.start();
-    await until(() => on.plane.queue.size === 0, 20_000);
-    expect([job.status, job.attempt, on.plane.of("leases/complete").length]).toEqual(["succeeded", 1, 1]);
-  });
+  itIfLong(
+    "F12: after its commit and before the doorbell's acknowledgement drops the doorbell when it comes again",
+    async () => {
+      const on = await ready();
+      on.plane.fault = (route) => (route === "queue/ack" ? "hang" : null);
+      for (const socket of on.plane.control) socket.terminate();
+      on.plane.acceptControl = false;
+      const job = on.plane.jobs.add(onlyText());
+      on.plane.ring(job);
+      await until(() => isOver(job), 20_000);
+      await on.agent.kill();
+      on.plane.fault = () => null;
+      on.start();
+      await until(() => on.plane.queue.size === 0, 20_000);
+      expect([job.status, job.attempt, on.plane.of("leases/complete").length]).toEqual(["succeeded", 1, 1]);
+    },
+  );
 });
 
 describe("an agent process that is signalled", () => {
@@ -107,7 +114,7 @@ describe("an agent process that is signalled", () => {
     expect(seen(on, "end")).toHaveLength(seen(on, "start").length);
   });
 
-  it("F14: by a second SIGTERM does not wait for the run", async () => {
+  itIfLong("F14: by a second SIGTERM does not wait for the run", async () => {
     const on = await ready({ settings: { DRAIN_SECONDS: "600" } });
     await running(on, 1_000);
     on.agent.signal("SIGTERM");
@@ -157,7 +164,7 @@ describe("an agent process whose machine misbehaves", () => {
     );
   });
 
-  it("F21: whose wall clock jumps by an hour back and forth runs its job as if nothing were", async () => {
+  itIfLong("F21: whose wall clock jumps by an hour back and forth runs its job as if nothing were", async () => {
     const on = await ready({ trouble: { clock_ms: 3_600_000 } });
     const job = await running(on, 100);
     await until(() => isOver(job), 15_000);
@@ -166,20 +173,23 @@ describe("an agent process whose machine misbehaves", () => {
     expect(job.completed?.metrics.run_ms).toBeLessThan(20_000);
   });
 
-  it("F17: started twice refuses the same work directory, and elsewhere is an instance of its own that shares no lease", async () => {
-    const on = await ready();
-    const same = on.start();
-    expect(await same.exited).toMatchObject({ code: 1 });
-    on.start({ WORK_DIR: join(on.dir, "second") });
-    await until(
-      () => new Set(on.plane.hellos.map((hello) => hello.type === "hello" && hello.instance)).size === 2,
-      20_000,
-    );
-    const jobs = Array.from({ length: 6 }, () => on.plane.jobs.add(onlyText()));
-    for (const job of jobs) on.plane.offer(job);
-    for (const job of jobs) on.plane.ring(job);
-    await until(() => jobs.every(isOver) || jobs.some(({ status }) => status === "queued"), 20_000);
-    for (const job of jobs.filter(({ status }) => status === "queued")) on.plane.offer(job);
-    expect(jobs.every(({ attempt }) => attempt <= 1)).toBe(true);
-  });
+  itIfLong(
+    "F17: started twice refuses the same work directory, and elsewhere is an instance of its own that shares no lease",
+    async () => {
+      const on = await ready();
+      const same = on.start();
+      expect(await same.exited).toMatchObject({ code: 1 });
+      on.start({ WORK_DIR: join(on.dir, "second") });
+      await until(
+        () => new Set(on.plane.hellos.map((hello) => hello.type === "hello" && hello.instance)).size === 2,
+        20_000,
+      );
+      const jobs = Array.from({ length: 6 }, () => on.plane.jobs.add(onlyText()));
+      for (const job of jobs) on.plane.offer(job);
+      for (const job of jobs) on.plane.ring(job);
+      await until(() => jobs.every(isOver) || jobs.some(({ status }) => status === "queued"), 20_000);
+      for (const job of jobs.filter(({ status }) => status === "queued")) on.plane.offer(job);
+      expect(jobs.every(({ attempt }) => attempt <= 1)).toBe(true);
+    },
+  );
 });
