@@ -133,5 +133,5 @@ describe("every documented operation", () => {
         faults.push(`${String(found.errorInstance)} ${JSON.stringify(found.counterexample?.[0].init).slice(0, 800)}`);
     }
     expect(faults, `seed ${seed}`).toEqual([]);
-  }, 120_000);
+  }, 60_000 + runs * 2_500);
 });
