@@ -2,9 +2,11 @@
  * Holds bulk, rerun and the deletion of data to CONTRACT 1: through the Worker, against real account objects.
  */
 import { describe, expect, it, vi } from "vitest";
-import { jobIdSchema } from "../../src/protocol/ids.ts";
+import { accountOf } from "../../src/objects/locate.ts";
+import { settingsOf } from "../../src/platform/env.ts";
+import { jobIdSchema, poolNameSchema } from "../../src/protocol/ids.ts";
 import { bindings, METRICS } from "./support/account.ts";
-import { call, complete, granted, refused, rowsOf, total, type View } from "./support/again.ts";
+import { call, complete, granted, refused, rowsOf, total, type View, withSettings } from "./support/again.ts";
 import { type Person, person, post, type Refused, send, submitted } from "./support/client.ts";
 
 const WORKFLOW = '{"1": {"class_type": "SaveImage", "inputs": {"seed": 18446744073709551615, "scale": 8.0}}}';
@@ -160,5 +162,42 @@ describe("DELETE /jobs/{id}/data", () => {
         ["POST", "rerun"],
       ] as const)
         expect((await call(other, method, `/jobs/${id}/${path}`)).status).toBe(404);
+  });
+});
+
+describe("an account with a pool of its own", () => {
+  it("gets that pool's default model where it names none, in view and graph alike", async () => {
+    const user = await person();
+    const own = {
+      name: poolNameSchema.parse("own"),
+      binding: "JOBS_DEFAULT",
+      queue_id: "q",
+      policy: "allowlist" as const,
+    };
+    const { POOLS } = settingsOf(bindings);
+    const pools = [...POOLS, { ...own, default_model: "own.safetensors" }];
+    await accountOf(bindings, user.account).provision({
+      role: "internal",
+      region: "wnam",
+      name: "t",
+      default_pool: own.name,
+    });
+    await withSettings(user.account, { POOLS: pools }, async () => {
+      const models: unknown[] = [];
+      for (const body of [
+        '{"prompt": "a"}',
+        '{"prompt": "a", "model": "chosen.safetensors"}',
+        '{"prompt": "a", "pool": "default"}',
+      ]) {
+        const { job_id } = await (await call(user, "POST", "/jobs", body)).json<View>();
+        const view = await (await call(user, "GET", `/jobs/${job_id}`)).json<View & { params: { model: string } }>();
+        models.push([view.pool, view.params.model]);
+      }
+      expect(models).toEqual([
+        ["own", "own.safetensors"],
+        ["own", "chosen.safetensors"],
+        ["default", POOLS[0]?.default_model],
+      ]);
+    });
   });
 });

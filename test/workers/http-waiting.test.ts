@@ -8,7 +8,7 @@ import { sha256Hex } from "../../src/platform/hash.ts";
 import { keyIdSchema } from "../../src/protocol/ids.ts";
 import { bindings, fileOf, METRICS, POOL, seenAs } from "./support/account.ts";
 import { call, complete, firstJob, leased, refused, total, type View } from "./support/again.ts";
-import { person } from "./support/client.ts";
+import { person, post, send } from "./support/client.ts";
 import { controlSocket } from "./support/sockets.ts";
 
 describe("waiting for the end", () => {
@@ -88,6 +88,23 @@ describe("waiting for the end", () => {
     await complete(user, job);
     const answer = await waiting;
     expect([answer.status, (await answer.json<View>()).status]).toEqual([201, "succeeded"]);
+  });
+
+  it("ends all the same when the account object never answers it", async () => {
+    const user = await person();
+    const silent = (stub: object) => ({
+      submit: (...args: unknown[]) => Reflect.get(stub, "submit")(...args),
+      awaitEnd: () => new Promise(() => undefined),
+    });
+    const { ACCOUNT } = bindings;
+    const over = {
+      ACCOUNT: {
+        idFromName: (name: string) => ACCOUNT.idFromName(name),
+        get: (id: DurableObjectId) => silent(ACCOUNT.get(id)),
+      } as never,
+    };
+    const answer = await send("/api/v1/jobs", post(user.key, '{"prompt": "a"}', { Prefer: "wait=1" }), over);
+    expect([answer.status, (await answer.json<View>()).status]).toEqual([202, "queued"]);
   });
 
   it("ends for a canceled job too, and counts both kinds in a batch", async () => {
