@@ -6,6 +6,7 @@ import tables from "./0001_tables.sql";
 import identity from "./0002_identity.sql";
 import webhooks from "./0003_webhooks.sql";
 import retention from "./0004_retention.sql";
+import oldJobs from "./0005_old_jobs.sql";
 
 /** Ordered; the version of a database is the number of migrations it has run. */
-export const ACCOUNT_MIGRATIONS: readonly string[] = [tables, identity, webhooks, retention];
+export const ACCOUNT_MIGRATIONS: readonly string[] = [tables, identity, webhooks, retention, oldJobs];

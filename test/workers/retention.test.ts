@@ -4,6 +4,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
+import oldJobs from "../../migrations/account/0005_old_jobs.sql";
 import { jobPrefix } from "../../src/protocol/bucket-keys.ts";
 import { type JobId, jobIdSchema } from "../../src/protocol/ids.ts";
 import { anyJobs, bindings, newJob, objectOf, openAccount, type TestAccount } from "./support/account.ts";
@@ -75,6 +76,19 @@ describe("a job past its time", () => {
     expect((await rows(account, "jobs")).map((row) => row.job)).toEqual([next]);
     expect(await rows(account, "payloads")).toHaveLength(1);
     expect(await rows(account, "outbox")).toEqual([]);
+  });
+
+  it("goes as well when it ended before its row said how long it is kept (I58)", async () => {
+    const account = await openAccount("free");
+    const { job } = await done(account);
+    await account.submitOne();
+    await runInDurableObject(objectOf(account.account), (_, { storage: { sql } }) => {
+      sql.exec("UPDATE jobs SET expires_at = NULL");
+      sql.exec(oldJobs);
+    });
+    vi.setSystemTime(NOON + 8 * DAY_MS);
+    expect(await account.stub().tidyNow()).toEqual({ jobs: 1, more: false });
+    expect((await rows(account, "jobs")).map((row) => row.job)).not.toContain(job);
   });
 
   it("is still in the usage of its day", async () => {
