@@ -2,6 +2,7 @@
  * Holds the routes of a viewer to CONTRACT 1 (Stream, Ticket), through the Worker: upgrades, tickets, server-sent events.
  */
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { eventStream } from "../../src/http/event-stream.ts";
 import { jobIdSchema, keyIdSchema } from "../../src/protocol/ids.ts";
 import { clientOf } from "./support/account.ts";
 import { as, ORIGIN, person, post, type Refused, send, submitted } from "./support/client.ts";
@@ -35,6 +36,15 @@ function eventsOf(answer: Response) {
     return event;
   };
   return { next, cancel: () => reader?.cancel() };
+}
+
+/** A stream over a socket that the test itself speaks on, as the job's object would. */
+function streamOfPair() {
+  const { 0: viewer, 1: object } = new WebSocketPair();
+  object.accept();
+  const closed = new Promise((resolve) => object.addEventListener("close", resolve));
+  const events = eventsOf(eventStream(viewer));
+  return { events, closed, say: (text: string) => object.send(text) };
 }
 
 /** The event's type and data; throws at the end. */
@@ -203,5 +213,26 @@ describe("server-sent events", () => {
     const answer = await send(`/api/v1/jobs/${owned.job}/events`, as(owned.key));
     await eventsOf(answer).cancel();
     await settled(owned);
+  });
+
+  it("I43, F75: leave out progress for a reader that is behind, and end for one that does not read at all", async () => {
+    const frame = (type: string, seq: number, pad = 0) => JSON.stringify({ type, seq, pad: "x".repeat(pad) });
+    const behind = streamOfPair();
+    for (let seq = 1; seq <= 8; seq++) behind.say(frame("log", seq, 10_000));
+    behind.say(frame("progress", 9));
+    behind.say(frame("status", 10));
+    behind.say(frame("done", 11));
+    await behind.closed;
+    expect(await behind.events.next()).toBe("retry: 1000");
+    const types: string[] = [];
+    while (types.at(-1) !== "done") types.push((await frameFrom(behind.events)).type);
+    expect(types).toEqual([...Array.from({ length: 8 }, () => "log"), "status", "done"]);
+    const deaf = streamOfPair();
+    for (let seq = 1; seq <= 130; seq++) deaf.say(frame("log", seq, 10_000));
+    await deaf.closed;
+    const read = async () => {
+      while ((await deaf.events.next()) !== null);
+    };
+    await expect(read()).rejects.toThrow("the reader is too slow");
   });
 });
