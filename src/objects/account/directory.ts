@@ -91,11 +91,7 @@ async function tellOwed(ctx: AccountContext, tables: AccountTables): Promise<boo
 }
 
 /** True when the directory took all of it. */
-export async function tell(
-  ctx: AccountContext,
-  tables: AccountTables,
-  debts: readonly DirectoryDebt[],
-): Promise<boolean> {
+async function tell(ctx: AccountContext, tables: AccountTables, debts: readonly DirectoryDebt[]): Promise<boolean> {
   const users = debts.some(({ user }) => user) ? [userOf(ctx, tables)] : [];
   const keyids = new Set(debts.flatMap(({ keys }) => keys));
   const keys = [...keyids].flatMap((keyid) => keyOf(ctx, tables, keyid));

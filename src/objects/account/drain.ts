@@ -9,7 +9,7 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import type { OutboxEntry } from "../../storage/account/outbox.ts";
 import { type Effects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
-import { repeatToDirectory, tell } from "./directory.ts";
+import { repeatToDirectory, tellDirectory } from "./directory.ts";
 import { deleteKeys, deleteObjects, eraseNext } from "./erase.ts";
 import { sweep } from "./sweep.ts";
 import { tidy } from "./tidy.ts";
@@ -87,6 +87,7 @@ async function drain(
   until: number,
 ): Promise<void> {
   for (const entry of entries) {
+    if (entry.kind === "directory") continue;
     if (ctx.now() >= until) return;
     try {
       if (await carryOut(ctx, tables, entry)) ctx.database.transact(() => tables.outbox.remove(entry.id));
@@ -94,11 +95,14 @@ async function drain(
       count("comfy_edge_outbox_failed_total");
     }
   }
+  // Last: a directory that hangs holds up nothing.
+  if (entries.some(({ kind }) => kind === "directory")) await tellDirectory(ctx);
 }
 
+type Deed = Exclude<OutboxEntry, { kind: "directory" }>;
+
 /** False when it is to be tried again. */
-async function carryOut(ctx: AccountContext, tables: AccountTables, entry: OutboxEntry): Promise<boolean> {
-  if (entry.kind === "directory") return tell(ctx, tables, [entry.body]);
+async function carryOut(ctx: AccountContext, tables: AccountTables, entry: Deed): Promise<boolean> {
   if (entry.kind === "erase") return eraseNext(ctx, tables);
   if (entry.kind === "delete_keys") await deleteKeys(ctx, entry.body.keys);
   else await deleteObjects(ctx, entry.body.prefix);
