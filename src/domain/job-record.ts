@@ -101,7 +101,7 @@ export function erasedJob(stored: StoredJob): StoredJob {
   const { order, outcome } = stored;
   return {
     ...stored,
-    order: { ...order, params_text: null, seed: null, inputs: [], webhook_url: null },
+    order: { ...order, params_text: null, seed: null, inputs: [], models: [], webhook_url: null },
     outcome: outcome && {
       ...outcome,
       artifacts: [],

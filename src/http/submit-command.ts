@@ -102,7 +102,9 @@ async function draftOf(
       listings,
       media: mediaRules([PUBLIC_URL, R2_ENDPOINT]),
     });
-  const draft = against(await listingsFor(c, body.pool ?? null));
+  // Parameters without a model name nothing that could be missing: no catalogue is asked on their way.
+  const names = parsed.members.has("workflow") || body.model !== undefined;
+  const draft = against(names ? await listingsFor(c, body.pool ?? null) : []);
   const isUnknown =
     !draft.ok && (draft.refusal.code === "UNKNOWN_MODEL" || draft.refusal.details.reason === "unknown_class");
   return isUnknown ? against(await listingsFor(c, body.pool ?? null, BELIEVED_MS)) : draft;
