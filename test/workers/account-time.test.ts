@@ -266,7 +266,7 @@ describe("the alarm", () => {
     await withRole(account.account, "internal", { max_running: 10 }, async () => {
       const jobs = [await account.submitOne(), await account.submitOne({ queue_timeout_ms: 30_000 })];
       await runInDurableObject(objectOf(account.account), (_, state) => {
-        state.storage.sql.exec("UPDATE live SET memo = '{', due = 1 WHERE job = ?", jobs[0]);
+        state.storage.sql.exec("UPDATE live SET doc = '{', due = 1 WHERE job = ?", jobs[0]);
       });
       await pass(account, 30_000);
       expect(await account.get(jobs[1] ?? ("j_" as never))).toMatchObject({ status: "expired" });

@@ -4,9 +4,8 @@
  */
 import { and, asc, desc, eq, gt, isNull, lt, lte, min, or, type SQL, sql } from "drizzle-orm";
 import type { Status } from "../../domain/job-state.ts";
-import { dueOf, type LiveJob, type LiveMemo } from "../../domain/live-job.ts";
+import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema, poolNameSchema } from "../../protocol/ids.ts";
-import type { ProgressDetail } from "../../protocol/progress.ts";
 import type { AccountDb } from "./database.ts";
 import type { AccountMemory } from "./memory.ts";
 import { live } from "./schema.ts";
@@ -171,84 +170,29 @@ function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue" 
   };
 }
 
+/** What of a job is no column: nothing looks for it. */
+type LiveDocument = Omit<LiveJob, "job" | "status" | "priority" | "revision" | "attempt" | "ring_at" | "not_before">;
+
 /** The row as a job. Its columns were written by `rowOf`, so the casts only undo it. */
 export function liveJobOf(row: LiveRow): LiveJob {
-  const { nonce, claim_id, agent, slot: agentSlot, lease_granted_at, lease_until } = row;
-  const leased =
-    nonce !== null && claim_id !== null && agent !== null && lease_granted_at !== null && lease_until !== null;
+  const { pool, ...rest } = fromOwnRow<LiveDocument>(row.doc);
   return {
+    ...rest,
     job: jobIdSchema.parse(row.job),
     status: row.status as Status,
-    pool: poolNameSchema.parse(row.pool),
+    pool: poolNameSchema.parse(pool),
     priority: row.priority,
     revision: row.revision,
     attempt: row.attempt,
-    charged: row.charged,
-    max_attempts: row.max_attempts,
-    queued_at: row.queued_at,
-    started_at: row.started_at,
-    run_timeout_ms: row.run_timeout_ms,
-    queue_timeout_ms: row.queue_timeout_ms,
-    lease: leased
-      ? {
-          nonce,
-          claim_id,
-          agent,
-          slot: agentSlot ?? 0,
-          granted_at: lease_granted_at,
-          started_at: row.lease_started_at,
-          until: lease_until,
-        }
-      : null,
     ring_at: row.ring_at,
-    rings: row.rings,
-    dead_letters: row.dead_letters,
     not_before: row.not_before,
-    queue_deadline: row.queue_deadline,
-    run_deadline: row.run_deadline,
-    cancel_deadline: row.cancel_deadline,
-    publish_at: row.publish_at,
-    publishes: row.publishes,
-    progress: row.progress,
-    progress_detail: row.progress_detail === null ? null : fromOwnRow<ProgressDetail>(row.progress_detail),
-    memo: fromOwnRow<LiveMemo>(row.memo),
   };
 }
 
-export function rowOf(job: LiveJob): LiveRow {
-  const { lease } = job;
-  return {
-    job: job.job,
-    status: job.status,
-    pool: job.pool,
-    priority: job.priority,
-    revision: job.revision,
-    attempt: job.attempt,
-    charged: job.charged,
-    max_attempts: job.max_attempts,
-    queued_at: job.queued_at,
-    started_at: job.started_at,
-    run_timeout_ms: job.run_timeout_ms,
-    queue_timeout_ms: job.queue_timeout_ms,
-    nonce: lease?.nonce ?? null,
-    claim_id: lease?.claim_id ?? null,
-    agent: lease?.agent ?? null,
-    slot: lease?.slot ?? null,
-    lease_granted_at: lease?.granted_at ?? null,
-    lease_started_at: lease?.started_at ?? null,
-    lease_until: lease?.until ?? null,
-    ring_at: job.ring_at,
-    rings: job.rings,
-    dead_letters: job.dead_letters,
-    not_before: job.not_before,
-    queue_deadline: job.queue_deadline,
-    run_deadline: job.run_deadline,
-    cancel_deadline: job.cancel_deadline,
-    publish_at: job.publish_at,
-    publishes: job.publishes,
-    due: dueOf(job),
-    progress: job.progress,
-    progress_detail: job.progress_detail === null ? null : JSON.stringify(job.progress_detail),
-    memo: JSON.stringify(job.memo),
-  };
+export function rowOf(live: LiveJob): LiveRow {
+  const { job, status, priority, revision, attempt, ring_at, not_before, ...rest } = live;
+  const document: LiveDocument = rest;
+  const nonce = live.lease?.nonce ?? null;
+  const doc = JSON.stringify(document);
+  return { job, status, priority, revision, attempt, nonce, ring_at, not_before, due: dueOf(live), doc };
 }

@@ -64,10 +64,14 @@ export async function readRows(account: AccountId): Promise<{ rows: Rows; active
       ...row,
       ...Object.fromEntries(columns.map((c) => [c, JSON.parse(String(Reflect.get(row, c)))])),
     });
+    const liveRow = (row: object) => {
+      const { lease, ...rest } = JSON.parse(String(Reflect.get(row, "doc")));
+      return { ...row, ...rest, lease_until: lease?.until ?? null };
+    };
     // Rows as the migrations make them; the types above name what the tests look at.
     const rows = {
       jobs: jobs.map((row) => parsed(row, "doc")),
-      live: live.map((row) => parsed(row, "memo")),
+      live: live.map((row) => liveRow(row)),
       idempotency: idempotency.map((row) => parsed(row, "jobs")),
       outbox,
       payloads,
