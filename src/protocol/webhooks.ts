@@ -48,9 +48,9 @@ export function eventOfState(state: JobState): HookEvent | null {
   return state === "queued" || state === "canceling" ? null : `job.${state}`;
 }
 
-/** `msg_<job>_<revision>`; progress within one revision is told apart by its thousandths. */
-export function messageId(job: JobId, revision: number, thousandths: number | null): string {
-  return `msg_${job}_${revision}${thousandths === null ? "" : `_${thousandths}`}`;
+/** `msg_<job>_<revision>`; progress within one revision is told apart by its milliseconds, null for anything else. */
+export function messageId(job: JobId, revision: number, progressAt: number | null): string {
+  return `msg_${job}_${revision}${progressAt === null ? "" : `_${progressAt}`}`;
 }
 
 export const DELIVERY_STATES = ["pending", "delivered", "given_up"] as const;

@@ -39,7 +39,13 @@ function nextId(ctx: AccountContext, now: number): DeliveryId {
 }
 
 type Target = { endpoint: EndpointId | null; url: string };
-type Told = { event: HookEvent; record: JobRecord; thousandths: number | null; webhook_url: string | null };
+type Told = {
+  event: HookEvent;
+  record: JobRecord;
+  webhook_url: string | null;
+  /** Targets that are still busy with the one before. */
+  except: ReadonlySet<string>;
+};
 
 /** The log keeps what comes of it as long as the job itself is kept. */
 export function hookTransition(
@@ -50,27 +56,27 @@ export function hookTransition(
 ): Handed {
   const event = eventOfState(record.status);
   if (event === null) return NOTHING;
-  return tell(ctx, tables, { event, record, thousandths: null, webhook_url: order.webhook_url }, order.retention_days);
+  const told = { event, record, webhook_url: order.webhook_url, except: new Set<string>() };
+  return tell(ctx, tables, told, order.retention_days);
 }
 
-const paced = new WeakMap<AccountContext, Map<string, number>>();
+const paced = new WeakMap<AccountContext, Map<string, { at: number; progress: number }>>();
 
-/** A renewal that brought progress: told to those who asked, at most every 10 s, and not while the last is on its way. */
+/** A renewal that brought progress: told to those who asked, at most every 10 s, and not while the last is on its way there. */
 export function hookProgress(ctx: AccountContext, tables: AccountTables, live: LiveJob): Handed {
   if (live.status !== "running" || !asked(tables, "job.progress")) return NOTHING;
   const now = ctx.now();
-  const last = paced.get(ctx) ?? new Map<string, number>();
+  const last = paced.get(ctx) ?? new Map<string, { at: number; progress: number }>();
   paced.set(ctx, last);
-  if (now - (last.get(live.job) ?? 0) < PROGRESS_EVERY_MS) return NOTHING;
-  if (tables.hooks.underWay(live.job, "job.progress").length > 0) return NOTHING;
+  const before = last.get(live.job);
+  if (before && (now - before.at < PROGRESS_EVERY_MS || before.progress === live.progress)) return NOTHING;
   const stored = tables.jobs.get(live.job);
   if (!stored) return NOTHING;
   if (last.size >= MAX_PACED) last.clear();
-  last.set(live.job, now);
+  last.set(live.job, { at: now, progress: live.progress });
   const record = recordOf({ account: ctx.account, stored, live, waiting: null, url_ttl_s: 0 });
-  const thousandths = Math.round(record.progress * 1_000);
-  const { retention_days } = stored.order;
-  return tell(ctx, tables, { event: "job.progress", record, thousandths, webhook_url: null }, retention_days);
+  const except = new Set(tables.hooks.underWay(live.job, "job.progress").map(targetOf));
+  return tell(ctx, tables, { event: "job.progress", record, webhook_url: null, except }, stored.order.retention_days);
 }
 
 function asked(tables: AccountTables, event: HookEvent): boolean {
@@ -86,13 +92,13 @@ function targetsOf(tables: AccountTables, { event, webhook_url }: Told): Target[
 }
 
 function tell(ctx: AccountContext, tables: AccountTables, told: Told, keptDays: number): Handed {
-  const targets = targetsOf(tables, told);
+  const targets = targetsOf(tables, told).filter((target) => !told.except.has(targetOf(target)));
   // Of an account that was erased nobody hears anything more.
   if (targets.length === 0 || tables.profile.get()?.erased_at !== null) return NOTHING;
   const now = ctx.now();
   const { record, event } = told;
   const body = hookBody(record, event, now);
-  const message = messageId(record.job, record.revision, told.thousandths);
+  const message = messageId(record.job, record.revision, event === "job.progress" ? now : null);
   const room = new Room(tables);
   const ids: DeliveryId[] = [];
   for (const target of targets) {
