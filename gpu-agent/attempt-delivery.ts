@@ -48,7 +48,8 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
   if (found.length === 0) return { kind: "failure", failure: NO_OUTPUTS };
   if (found.length > grant.output.max_files) return { kind: "failure", failure: TOO_MANY_OUTPUTS };
   delivery.onStored(0);
-  const dir = await comfy.scratch();
+  // Short texts need no file, and no folder.
+  const dir = found.some((one) => one.kind !== "text" || !one.is_short) ? await comfy.scratch() : "";
   const outputs: Output[] = [];
   await inParallel(found, DOWNLOADS, async (one, n) => {
     outputs[n] = await fetchOutput(comfy.client, one, dir, n, grant.output, signal);

@@ -20,6 +20,8 @@ import type { ProgressLink } from "./progress-link.ts";
 /** The renewal carries the latest state anyway: no need to cross threads on every tick. */
 const REPORT_EVERY_MS = 1_000;
 
+/** A run shorter than this is begun and ended by one report: ending says that it ran. */
+const REPORT_BEGIN_MS = 100;
 /** Lines of one attempt, and the length of each, as a row keeps them. */
 const MAX_LINES = 50;
 const MAX_LINE = 1_000;
@@ -34,6 +36,7 @@ export class AttemptWatch {
   readonly #dir: () => Promise<string>;
   readonly #writes: Promise<SocketPicture>[] = [];
   readonly #logs: LogLine[] = [];
+  #soon: NodeJS.Timeout | null = null;
   #reportedAt = Number.NEGATIVE_INFINITY;
 
   constructor(graph: Graph, link: ProgressLink, lease: HeldLease, clock: AttemptClock, dir: () => Promise<string>) {
@@ -72,10 +75,15 @@ export class AttemptWatch {
     return this.#logs.length === 0 ? {} : { logs: [...this.#logs] };
   }
 
-  /** What is going on, to the control plane, now. */
-  report(): void {
+  /** Queued and leased ahead until now, it runs from here on: the control plane is told, unless it is over in a moment. */
+  reportSoon(): void {
     this.#fold.begin();
-    this.#publish(true);
+    this.#soon ??= setTimeout(() => this.#publish(true), REPORT_BEGIN_MS);
+  }
+
+  /** The run has ended: what is still to be said is said by its end. */
+  ended(): void {
+    if (this.#soon) clearTimeout(this.#soon);
   }
 
   /** `share` of the files are stored. */

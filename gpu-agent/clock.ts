@@ -14,10 +14,21 @@ export function monotonicMs(): number {
 const LEAST_SLEEP_MS = 2_000;
 const sleptAtStart = sleptMs();
 
-/** The time of leases: like `monotonicMs`, but it went on while the machine slept, as the control plane's clock did. */
-export function leaseClockMs(): number {
-  const slept = sleptMs() - sleptAtStart;
-  return monotonicMs() + (slept < LEAST_SLEEP_MS ? 0 : slept);
+/** Reading uptime opens a file on some systems: within this time the last answer does, but for decisions. */
+const REMEMBERED_MS = 250;
+let remembered = { at: Number.NEGATIVE_INFINITY, slept: 0 };
+
+/**
+ * The time of leases: like `monotonicMs`, but it went on while the machine slept, as the control plane's clock did. `exact`:
+ * for a decision. Otherwise a sleep may be noticed a quarter of a second late, which makes a lease end early, never late.
+ */
+export function leaseClockMs(exact = false): number {
+  const now = monotonicMs();
+  if (exact || now - remembered.at > REMEMBERED_MS) {
+    const slept = sleptMs() - sleptAtStart;
+    remembered = { at: now, slept: slept < LEAST_SLEEP_MS ? 0 : slept };
+  }
+  return now + remembered.slept;
 }
 
 /** How far uptime, which counts sleep, is ahead of the monotonic clock. Only its changes mean something. */

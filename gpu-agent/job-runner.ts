@@ -80,7 +80,8 @@ export class JobRunner {
     this.#reports = new AttemptReports(parts.control, this.#lease, this.#log, () => {
       return { metrics: this.#metrics(), ...this.#watch?.logs() };
     });
-    this.#link = new ProgressLink(parts.control_url, grant.progress_url, parts.token, grant.lease, {
+    const target = { control_url: parts.control_url, progress_url: grant.progress_url, ahead };
+    this.#link = new ProgressLink(target, parts.token, grant.lease, {
       cancel: () => this.stop("cancel"),
       lost: () => this.stop("lost"),
       opened: () => this.#lease.socketUp(),
@@ -154,6 +155,7 @@ export class JobRunner {
       if (again) end = await this.#drive(again, watch);
     }
     this.clock.ended();
+    watch.ended();
     this.#hooks.gpuFree();
     return end.kind === "success" ? this.#deliver(end, graph, watch) : this.#ended(end);
   }
@@ -188,8 +190,7 @@ export class JobRunner {
       onAccepted: () => this.clock.accepted(),
       onStarted: () => {
         this.clock.started();
-        // Queued and leased ahead until now: from here on it runs, and its clocks with it.
-        if (this.#ahead) watch.report();
+        if (this.#ahead) watch.reportSoon();
         this.#hooks.loaded(modelsOf(prepared.graph));
       },
     });

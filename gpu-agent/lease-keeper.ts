@@ -71,7 +71,7 @@ export class LeaseKeeper {
     this.#ends.set(id, onEnd);
     const send = (message: ToThread) => this.#thread.postMessage(message);
     send({ type: "hold", id, ...terms, deadline: memory, report });
-    const remainingMs = () => (deadline[0] ?? 0) - leaseClockMs();
+    const remainingMs = () => (deadline[0] ?? 0) - leaseClockMs(true);
     return {
       lease: terms.lease,
       isAlive: () => remainingMs() > 0,

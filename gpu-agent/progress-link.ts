@@ -26,6 +26,9 @@ export type ProgressHandlers = {
   closed(aliveAt: number): void;
 };
 
+/** So long after the claim it opens: before a viewer misses anything, and not at all for a run of milliseconds. */
+const OPEN_MS = 40;
+const OPEN_AHEAD_MS = 150;
 const PING_MS = 3_000;
 const MISSED_PONGS = 2;
 const FIRST_BACKOFF_MS = 200;
@@ -40,6 +43,13 @@ const MAX_BUFFERED_BYTES = 512 * 1024;
 const MAX_PREVIEW_BYTES = 500_000;
 const MAX_WAITING_LINES = 20;
 const FINAL_CODES: readonly number[] = [CLOSE.REFUSED, CLOSE.REVOKED, CLOSE.REPLACED];
+
+export type Target = {
+  control_url: string;
+  progress_url: string;
+  /** Claimed ahead: there is nothing to tell for a while. */
+  ahead: boolean;
+};
 
 export class ProgressLink {
   readonly #url: string;
@@ -63,15 +73,15 @@ export class ProgressLink {
   #ended = false;
 
   /** `url` names path and query; host and scheme are the control plane's, so that the token goes nowhere else. */
-  constructor(controlUrl: string, url: string, token: string, lease: string, handlers: ProgressHandlers) {
-    this.#url = socketUrl(controlUrl, url);
+  constructor(target: Target, token: string, lease: string, handlers: ProgressHandlers) {
+    this.#url = socketUrl(target.control_url, target.progress_url);
     this.#headers = {
       authorization: `Bearer ${token}`,
       [HEADER_PROTOCOL]: String(AGENT_PROTOCOL),
       [HEADER_LEASE]: lease,
     };
     this.#handlers = handlers;
-    this.#connect();
+    this.#retryTimer = setTimeout(() => this.#connect(), target.ahead ? OPEN_AHEAD_MS : OPEN_MS);
   }
 
   /** The latest state: sent at once within the rate, else as soon as the rate allows, older ones dropped. */

@@ -110,10 +110,10 @@ describe("signatures that ran out", () => {
 
 describe("what ComfyUI says on the way", () => {
   it("reaches the viewers as it is said, and the job with its end", async () => {
-    const on = await stage({ timing });
-    on.sim.faults.set({ block: { class: "ImageInvert", message: "nothing to invert here" } });
-    const job = await told(on, twoPictures());
-    const line = { level: "warn", message: expect.stringContaining("nothing to invert here") };
+    const on = await stage({ simulator: { stepMs: 20 }, timing });
+    on.sim.faults.set({ block: { class: "VAEDecode", message: "nothing to decode here" } });
+    const job = await told(on, textToImage({ steps: 20 }));
+    const line = { level: "warn", message: expect.stringContaining("nothing to decode here") };
     expect(on.plane.frames).toContainEqual(expect.objectContaining({ type: "log", ...line }));
     expect(job.completed?.logs ?? job.failed[0]?.logs).toContainEqual(expect.objectContaining(line));
   });
