@@ -4,12 +4,14 @@
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { agentProcessPerTest } from "../../support/agent/agent-process.ts";
 import { isOver, until } from "../../support/agent/running-agent.ts";
 import { onlyText, textToImage, twoPictures } from "../../support/agent/workflows.ts";
 import { itIfLong } from "../../support/long.ts";
 
+// Up to three processes start in one test; a busy machine takes its time with that.
+vi.setConfig({ testTimeout: 60_000 });
 const ready = agentProcessPerTest();
 type Ready = Awaited<ReturnType<typeof ready>>;
 
