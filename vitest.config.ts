@@ -17,7 +17,7 @@ const node = (name: string, timeoutMs: number) => ({
 
 /** The deployment a conformance run is for. Vite gives tests a BASE_URL of its own, so ours goes by another way. */
 const conformance = node("conformance", 60_000);
-Object.assign(conformance.test, { provide: { base_url: process.env.BASE_URL ?? "" } });
+Object.assign(conformance.test, { env: { CONFORMANCE_URL: process.env.BASE_URL ?? "" } });
 
 /** What a run is asked for, told to the tests of the Workers runtime, which see no environment variables. */
 const { LONG, MODEL_RUNS, MODEL_SEED, MODEL_PATH, MODEL_REPLAY, FUZZ_RUNS, FUZZ_SEED } = process.env;
