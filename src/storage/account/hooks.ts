@@ -198,7 +198,10 @@ function endingsOf(db: AccountDb): Pick<HookTable, "restart" | "forgetJob" | "fo
   return {
     restart: (one) => {
       db.delete(deliveries).where(eq(deliveries.delivery, one.delivery)).run();
-      db.insert(hooks).values(rowOf(one)).onConflictDoUpdate({ target: hooks.delivery, set: rowOf(one) }).run();
+      db.insert(hooks)
+        .values(rowOf(one))
+        .onConflictDoUpdate({ target: hooks.delivery, set: rowOf(one) })
+        .run();
     },
     forgetJob: (job, now) => {
       const logged = { body: null, state: "given_up", reason: "erased", ended_at: now } as const;
