@@ -97,15 +97,19 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     const directUrl = (await miniflare.unsafeGetDirectURL(API)).origin;
     return { url, directUrl, stop: () => miniflare.dispose().then(() => log.close()) };
   } catch (error) {
-    await miniflare.dispose();
+    // It fails again over what it failed over before: the first reason is the one to tell.
+    await miniflare.dispose().catch(() => undefined);
     throw error;
   }
 }
 
+/** Somebody else listens on the port. */
+export class PortTaken extends Error {}
+
 function portTaken(port: number): (error: unknown) => never {
   return (error) => {
     if (error instanceof MiniflareCoreError && error.code === "ERR_ADDRESS_IN_USE")
-      throw new Error(`port ${port} is taken: choose another with --port N (0 takes any free one)`);
+      throw new PortTaken(`port ${port} is taken: choose another with --port N (0 takes any free one)`);
     throw error;
   };
 }

@@ -100,17 +100,34 @@ async function end(started: Started, guardian: Guardian, dataDir: string): Promi
   guardian.end();
 }
 
+/** Free ports tried before giving up: another process may take one between the look and our own listening. */
+const MAX_PORTS = 5;
+
+async function startOnPort(
+  wanted: number,
+  dataDir: string,
+  varsFor: (port: number) => Record<string, string>,
+): Promise<{ runtime: Runtime; vars: Record<string, string> }> {
+  const { PortTaken, startRuntime } = await import("./runtime.ts");
+  for (let tries = 1; ; tries++) {
+    const port = wanted === 0 ? await freePort() : wanted;
+    const vars = varsFor(port);
+    try {
+      return { runtime: await startRuntime({ port, dataDir, vars }), vars };
+    } catch (error) {
+      if (wanted !== 0 || tries >= MAX_PORTS || !(error instanceof PortTaken)) throw error;
+    }
+  }
+}
+
 async function assemble(
   options: StackOptions,
   dataDir: string,
   guardian: Guardian,
   started: Started,
 ): Promise<Omit<Stack, "stop">> {
-  const port = options.port === 0 ? await freePort() : options.port;
   const model = (options.comfyuiUrl === null ? null : await checkpointOf(options.comfyuiUrl)) ?? SIMULATED_MODEL;
-  const vars = localVars(port, model, options.vars);
-  const { startRuntime } = await import("./runtime.ts");
-  const runtime = await startRuntime({ port, dataDir, vars });
+  const { runtime, vars } = await startOnPort(options.port, dataDir, (port) => localVars(port, model, options.vars));
   started.runtime = runtime;
   started.forgetWorkerd = watchWorkerd(guardian);
 
