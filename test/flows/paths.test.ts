@@ -91,8 +91,8 @@ it("rescues the job of an agent killed in mid-run on another agent, with the sam
   const doomed = await addAgent("doomed");
   const { job_id } = await flow.client.submit(workflow("14", 60));
   await flow.client.until(job_id, ["running"]);
-  const rescuer = await addAgent("rescuer");
   await doomed.process.kill({ restart: false });
+  const rescuer = await addAgent("rescuer");
   const view = await flow.client.over(job_id, 50_000);
   expect(view).toMatchObject({ status: "succeeded", attempt: 2, receipt: { attempts: 2 } });
   expect(await flow.nameOfAgent(view.receipt?.agent)).toBe("rescuer");
