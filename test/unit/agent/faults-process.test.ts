@@ -26,7 +26,7 @@ const seen = (on: Ready, what: string) => on.sim.timeline.since(0).filter((momen
 describe("an agent process that dies", () => {
   it("F6, F24, I24: in mid-run clears the orphan in its next life before it takes anything", async () => {
     const on = await ready();
-    const job = await running(on);
+    const job = await running(on, 2_000);
     const orphan = seen(on, "start").at(-1)?.prompt_id;
     await on.agent.kill();
     on.plane.jobs.expire(job);
@@ -39,6 +39,7 @@ describe("an agent process that dies", () => {
     const end = seen(on, "end").find(({ prompt_id }) => prompt_id === orphan)?.at ?? Number.POSITIVE_INFINITY;
     const later = on.sim.timeline.since(again).filter(({ what }) => what === "start");
     expect([next.status, later.every(({ at }) => at > end)]).toEqual(["succeeded", true]);
+    expect(seen(on, "POST /interrupt").length).toBeGreaterThan(0);
   });
 
   itIfLong(
