@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import type { Capability } from "../../src/protocol/agent-api.ts";
 import { jittered, monotonicMs, pause } from "../clock.ts";
+import { CallFailed } from "../http-origin.ts";
 import { readCapability, readModels } from "./capability.ts";
 import type { ComfyClient } from "./client.ts";
 import type { ComfyEvent } from "./events.ts";
@@ -158,6 +159,8 @@ export class ComfySession {
       void this.#foreign.check();
       return null;
     } catch (error) {
+      // The same word whichever call failed, and whether it was sent or the breaker held it: one line a change in the log.
+      if (error instanceof CallFailed) return `no answer (${error.kind})`;
       return error instanceof Error ? error.message : "no answer";
     }
   }
