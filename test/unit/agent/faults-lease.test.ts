@@ -3,8 +3,10 @@
  * Leases are scaled to what a busy machine can still tell apart: 4 s, renewal 0.75 s, grace 2 s.
  */
 import { describe, expect, it } from "vitest";
+import { startSimulator } from "../../../gpu-agent/simulator/simulator.ts";
 import { isOver, stagePerTest, until } from "../../support/agent/running-agent.ts";
 import { onlyText, textToImage } from "../../support/agent/workflows.ts";
+import { startGate } from "../../support/gate.ts";
 
 const stage = stagePerTest();
 type Stage = Awaited<ReturnType<typeof stage>>;
@@ -138,6 +140,31 @@ describe("prompts of others in the same ComfyUI", () => {
     expect(job.attempt).toBe(0);
     await until(() => on.agent.health().slots[0]?.state === "idle", 15_000);
     expect([await statusOf(on, foreign), wasInterrupted(on)]).toEqual(["success", []]);
+  });
+
+  it("F35, I28: an interrupt held up until the next prompt runs still names ours, and leaves that one alone", async () => {
+    const sim = await startSimulator({ stepMs: 20 });
+    const gate = await startGate(sim.url);
+    const behind = { ...long, settings: { COMFYUI_URL: gate.url, SHARE: "own" } };
+    try {
+      const on = { ...(await stage(behind)), sim };
+      const job = await running(on, 60);
+      const foreign = await queueForeign(on, 20);
+      const held = gate.at(/POST \/interrupt/, "before");
+      on.plane.cancel(job);
+      await held;
+      const happened = (what: string) =>
+        sim.timeline.since(0).some((moment) => moment.what === what && moment.prompt_id === foreign);
+      await until(() => happened("start"));
+      gate.open();
+      await until(() => happened("end"));
+      expect([await statusOf(on, foreign), wasInterrupted(on).length > 0]).toEqual(["success", true]);
+      await until(() => job.stopped.length > 0);
+      expect(job.stopped).toMatchObject([{ how: "finished" }]);
+    } finally {
+      await gate.close();
+      await sim.close();
+    }
   });
 
   it.each(["0.3.64", "0.38"] as const)(
