@@ -20,7 +20,7 @@ const WARM_UP = 10;
 const VIEWERS = 1_000;
 const FRAMES = 60;
 const EVERY_MS = 100;
-const ROUNDS = 3;
+const ROUNDS = 5;
 /** The role without limits that DESIGN 12 asks for, and leases that outlive the run. */
 const VARS = {
   ROLES: JSON.stringify({ internal: { max_active: 1_000_000, max_running: 1_000_000 } }),
