@@ -29,7 +29,7 @@ const asked = {
     path: MODEL_PATH ?? "",
     replay: MODEL_REPLAY ?? "",
   },
-  fuzz: { runs: Number(FUZZ_RUNS ?? (LONG === "1" ? 200 : 30)), seed: Number(FUZZ_SEED ?? Date.now() % 2 ** 31) },
+  fuzz: { runs: Number(FUZZ_RUNS ?? (LONG === "1" ? 200 : 20)), seed: Number(FUZZ_SEED ?? Date.now() % 2 ** 31) },
 };
 
 /** What a Worker under test may dial: nothing but this machine, whatever URL a webhook was given. */
