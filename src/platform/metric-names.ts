@@ -76,6 +76,10 @@ export const METRICS = {
   comfy_edge_publishes_given_up_total: { type: "counter", help: "Ends no progress object ever acknowledged." },
   comfy_edge_outbox_failed_total: { type: "counter", help: "Effects of the outbox that failed and will be repeated." },
   comfy_edge_outbox_given_up_total: { type: "counter", help: "Effects of the outbox given up after many tries." },
+  comfy_edge_outbox_rows_broken_total: {
+    type: "counter",
+    help: "Effects of the outbox that cannot be read and were passed by.",
+  },
   comfy_edge_sweep_rows_broken_total: { type: "counter", help: "Rows a sweep could not handle and passed by." },
   comfy_edge_alarm_faults_total: { type: "counter", help: "Alarm passes that threw." },
   comfy_edge_alarms_healed_total: { type: "counter", help: "Alarms found missing or overdue and set again." },

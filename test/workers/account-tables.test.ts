@@ -110,7 +110,7 @@ describe("an effect", () => {
       };
       tables.outbox.put(entry);
       tables.outbox.put({ ...entry, due_at: 2 });
-      expect(tables.outbox.due(10, 10)).toEqual([entry]);
+      expect(tables.outbox.due(10, 10)).toEqual({ entries: [entry], broken: [] });
     });
   });
 });

@@ -8,6 +8,8 @@ import { endedJob, recordOf } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";
 import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { ringWaitMs } from "../../domain/wake.ts";
+import { causeOf, logLine } from "../../platform/log.ts";
+import { count } from "../../platform/metrics.ts";
 import { attemptPrefix } from "../../protocol/bucket-keys.ts";
 import type { JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
@@ -49,6 +51,8 @@ export function noEffects(): Effects {
 export const DISCARD_AFTER_MS = 3_600_000;
 /** Held jobs rung in one go at most; the next sweep or ending rings more. */
 const DISPATCH_LIMIT = 100;
+/** A row that could not be handled is looked at again after this. */
+export const BROKEN_RETRY_MS = 60_000;
 
 /** Writes what `advance` made of `was`, with everything that belongs into the same transaction. */
 export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob, moved: Moved, effects: Effects): void {
@@ -93,9 +97,32 @@ function owe(effects: Effects, hooks: Handed): void {
 /** Rings held jobs while places are free: higher priority first, then the older. */
 export function dispatch(ctx: AccountContext, tables: AccountTables, now: number, effects: Effects): void {
   const { max_running } = roleInForce(ctx, tables);
-  const room = Math.min(max_running - tables.live.totals().places, DISPATCH_LIMIT);
-  if (room <= 0) return;
-  for (const job of tables.live.held(now, room)) ringJob(ctx, tables, job, now, max_running, effects);
+  let room = Math.min(max_running - tables.live.totals().places, DISPATCH_LIMIT);
+  for (let isBroken = true; isBroken && room > 0; ) {
+    isBroken = false;
+    for (const id of tables.live.held(now, room)) {
+      const job = readHeld(ctx, tables, id, now);
+      if (job) ringJob(ctx, tables, job, now, max_running, effects);
+      if (job) room--;
+      else isBroken = true;
+    }
+  }
+}
+
+/** Null for a row that cannot be read: it waits, and the next in turn takes its place. */
+function readHeld(ctx: AccountContext, tables: AccountTables, job: JobId, now: number): LiveJob | null {
+  try {
+    return tables.live.get(job);
+  } catch (error) {
+    rowBroken(ctx, job, error);
+    tables.live.park(job, now + BROKEN_RETRY_MS);
+    return null;
+  }
+}
+
+export function rowBroken({ account }: AccountContext, job: JobId, error: unknown): void {
+  count("comfy_edge_sweep_rows_broken_total");
+  logLine("error", "sweep_row_broken", { account, job, cause: causeOf(error) });
 }
 
 /** Writes that the job's doorbell goes out now, and when it goes out again. */

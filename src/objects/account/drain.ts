@@ -1,6 +1,7 @@
 /**
  * Owns the alarm pass: sweep first, re-arm, then at most 2 s of sending what is owed.
- * Invariant: the next alarm is set before the first await, so a pass that dies half way is followed by another.
+ * Invariant: the next alarm is set before the first await, so a pass that dies half way is followed by another; and nothing
+ * outside holds a pass up: the runtime runs one at a time, and the next one ends leases and cancels.
  */
 
 import { causeOf, logLine } from "../../platform/log.ts";
@@ -11,11 +12,14 @@ import { type Effects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { repeatToDirectory, tellDirectory } from "./directory.ts";
 import { deleteKeys, deleteObjects, eraseNext } from "./erase.ts";
+import { inTime } from "./in-time.ts";
 import { sweep } from "./sweep.ts";
 import { tidy } from "./tidy.ts";
 import { handDue } from "./webhook-outbox.ts";
 
 const DRAIN_MS = 2_000;
+/** Of which the directory, which comes last, gets this much in any case. */
+const DIRECTORY_MS = 500;
 const BATCH = 50;
 const RETRY_MS = 60_000;
 const MAX_RETRY_MS = 3_600_000;
@@ -48,26 +52,39 @@ function fault(ctx: AccountContext, error: unknown): void {
 
 /** What is due beside the jobs. A fault here keeps back no doorbell and no end that the sweep wrote down as sent. */
 function takeOwed(ctx: AccountContext, tables: AccountTables, now: number, effects: Effects): OutboxEntry[] {
-  try {
-    tidy(ctx, tables, now);
+  const later = now + AFTER_FAULT_MS;
+  guarded(ctx, undefined, () => tidy(ctx, tables, now));
+  const owed = guarded(ctx, { entries: [], due: later }, () => {
     const entries = ctx.database.transact(() => {
       repeatToDirectory(ctx, tables, now);
-      return takeDue(tables, now);
+      return takeDue(ctx, tables, now);
     });
-    const hooks = ctx.database.transact(() => handDue(ctx, tables, now));
-    effects.hooks.push(...hooks.ids);
-    effects.due = earliest(earliest(tables.live.nextDue(), tables.outbox.nextDue()), hooks.due);
-    return entries;
+    return { entries, due: tables.outbox.nextDue() };
+  });
+  const hooks = guarded(ctx, { ids: [], due: later }, () => ctx.database.transact(() => handDue(ctx, tables, now)));
+  effects.hooks.push(...hooks.ids);
+  effects.due = earliest(earliest(tables.live.nextDue(), owed.due), hooks.due);
+  return owed.entries;
+}
+
+/** One that cannot be done keeps none of the others from being done. */
+function guarded<T>(ctx: AccountContext, otherwise: T, work: () => T): T {
+  try {
+    return work();
   } catch (error) {
     fault(ctx, error);
-    effects.due = earliest(tables.live.nextDue(), now + AFTER_FAULT_MS);
-    return [];
+    return otherwise;
   }
 }
 
 /** Entries to work on now, each already put off: if this pass dies, a later one repeats them. */
-function takeDue(tables: AccountTables, now: number): OutboxEntry[] {
-  const entries = tables.outbox.due(now, BATCH);
+function takeDue(ctx: AccountContext, tables: AccountTables, now: number): OutboxEntry[] {
+  const { entries, broken } = tables.outbox.due(now, BATCH);
+  for (const id of broken) {
+    count("comfy_edge_outbox_rows_broken_total");
+    logLine("error", "outbox_row_broken", { account: ctx.account, id });
+    tables.outbox.postpone(id, now + MAX_RETRY_MS, 0);
+  }
   return entries.filter((entry) => {
     const tries = entry.tries + 1;
     if (tries > MAX_TRIES && (entry.kind === "delete_objects" || entry.kind === "delete_keys")) {
@@ -86,17 +103,38 @@ async function drain(
   entries: readonly OutboxEntry[],
   until: number,
 ): Promise<void> {
-  for (const entry of entries) {
-    if (entry.kind === "directory") continue;
-    if (ctx.now() >= until) return;
-    try {
-      if (await carryOut(ctx, tables, entry)) ctx.database.transact(() => tables.outbox.remove(entry.id));
-    } catch {
-      count("comfy_edge_outbox_failed_total");
-    }
+  const deeds = entries.filter((entry): entry is Deed => entry.kind !== "directory");
+  for (const [n, entry] of deeds.entries()) {
+    const left = until - ctx.now();
+    const deed = left > 0 ? carriedOut(ctx, tables, entry) : null;
+    if (deed) ctx.background(deed);
+    if (deed && (await inTime(deed, left)) !== null) continue;
+    // Not begun, so not tried; where the bucket hangs, not at once again either.
+    giveBack(ctx, tables, deeds.slice(deed ? n + 1 : n), deed ? RETRY_MS : 0);
+    break;
   }
-  // Last: a directory that hangs holds up nothing.
-  if (entries.some(({ kind }) => kind === "directory")) await tellDirectory(ctx);
+  if (deeds.length === entries.length) return;
+  const told = tellDirectory(ctx);
+  ctx.background(told);
+  await inTime(told, Math.max(DIRECTORY_MS, until - ctx.now()));
+}
+
+function giveBack(ctx: AccountContext, tables: AccountTables, entries: readonly Deed[], afterMs: number): void {
+  if (entries.length === 0) return;
+  const now = ctx.now();
+  ctx.database.transact(() => {
+    for (const { id, tries } of entries) tables.outbox.postpone(id, now + afterMs, tries);
+  });
+  ctx.alarms.wantBy(now + afterMs, now);
+}
+
+async function carriedOut(ctx: AccountContext, tables: AccountTables, entry: Deed): Promise<true> {
+  try {
+    if (await carryOut(ctx, tables, entry)) ctx.database.transact(() => tables.outbox.remove(entry.id));
+  } catch {
+    count("comfy_edge_outbox_failed_total");
+  }
+  return true;
 }
 
 type Deed = Exclude<OutboxEntry, { kind: "directory" }>;

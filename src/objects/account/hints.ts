@@ -12,11 +12,14 @@ import type { AccountId, JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Offer } from "../contract.ts";
 import { poolOf, progressOf } from "../locate.ts";
+import { inTime } from "./in-time.ts";
 import { step } from "./step.ts";
 
 /** Doorbells of one pool gather for so long once one has just been sent. */
 const GATHER_MS = 5;
 const RECHECKS_AT_ONCE = 20;
+/** A pool or a queue that has not answered by then holds up no doorbell after it. */
+const SEND_MS = 2_000;
 
 /** `models`: what an agent should have loaded. */
 export type Ringing = { readonly job: LiveJob; readonly weight: number; readonly models: readonly string[] };
@@ -53,7 +56,9 @@ export function hintsOf(deps: Deps): Hints {
       const batch = gathering.get(pool) ?? [];
       if (batch.length === 0) break;
       gathering.set(pool, []);
-      await step("hints.send", () => ring(deps, pool, batch));
+      const sent = step("hints.send", () => ring(deps, pool, batch)).catch(() => undefined);
+      deps.background(sent);
+      await inTime(sent, SEND_MS);
       await step("hints.gather", () => new Promise<void>((resolve) => setTimeout(resolve, GATHER_MS)));
     }
     gathering.delete(pool);

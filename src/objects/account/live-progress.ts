@@ -10,6 +10,7 @@ import type { JobId } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import { progressOf } from "../locate.ts";
 import type { AccountContext } from "./context.ts";
+import { inTime } from "./in-time.ts";
 import { step } from "./step.ts";
 
 const AGE_MS = 2_000;
@@ -61,10 +62,6 @@ async function freshLive(ctx: AccountContext, { job }: JobRecord): Promise<LiveP
 
 /** Null when it heard nothing, or does not answer in time. */
 async function ask(ctx: AccountContext, job: JobId): Promise<LiveProgress | null> {
-  let timer: number | null = null;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), WAIT_MS);
-  });
   const answer = step("live-progress.read", () => progressOf(ctx.env, ctx.account, job).live()).catch(() => null);
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+  return inTime(answer, WAIT_MS);
 }

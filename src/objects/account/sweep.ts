@@ -13,13 +13,22 @@ import { causeOf, logLine } from "../../platform/log.ts";
 import { count } from "../../platform/metrics.ts";
 import type { JobId } from "../../protocol/ids.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
-import { commit, dispatch, type Effects, noEffects, ringJob, settle, wantBy } from "./commit.ts";
+import {
+  BROKEN_RETRY_MS,
+  commit,
+  dispatch,
+  type Effects,
+  noEffects,
+  ringJob,
+  rowBroken,
+  settle,
+  wantBy,
+} from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
 import { roleOf } from "./identity.ts";
 
 const PAGE = 100;
 const MAX_PAGES = 50;
-const BROKEN_RETRY_MS = 60_000;
 /** After so many tries an end is taken as told: viewers that come later read it anyway. */
 const MAX_PUBLISHES = 12;
 
@@ -31,7 +40,15 @@ export function sweep(ctx: AccountContext, tables: AccountTables, now: number): 
     for (const job of jobs) sweepRow(ctx, tables, job, now, effects);
     if (jobs.length < PAGE) break;
   }
-  ctx.database.transact(() => dispatch(ctx, tables, now, effects));
+  const turns = noEffects();
+  try {
+    ctx.database.transact(() => dispatch(ctx, tables, now, turns));
+    effects.ring.push(...turns.ring);
+  } catch (error) {
+    // What was swept is written down as sent: it goes out all the same.
+    count("comfy_edge_alarm_faults_total");
+    logLine("error", "dispatch_broken", { account: ctx.account, cause: causeOf(error) });
+  }
   return effects;
 }
 
@@ -50,8 +67,7 @@ function sweepRow(ctx: AccountContext, tables: AccountTables, job: JobId, now: n
     effects.lost.push(...own.lost);
     effects.hooks.push(...own.hooks);
   } catch (error) {
-    count("comfy_edge_sweep_rows_broken_total");
-    logLine("error", "sweep_row_broken", { account: ctx.account, job, cause: causeOf(error) });
+    rowBroken(ctx, job, error);
     tables.live.postpone(job, now + BROKEN_RETRY_MS);
   }
 }

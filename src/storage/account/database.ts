@@ -96,19 +96,21 @@ export function openDatabase(storage: DurableObjectStorage): AccountDatabase {
       }
     },
     makeUnlessRefused: (work) => {
-      let result: ReturnType<typeof work> | null = null;
+      const refused: { result?: ReturnType<typeof work> } = {};
       try {
-        storage.transactionSync(() => {
-          result = work(open());
-          if (!result.ok) throw new Error("undo what a refused first write made");
+        return storage.transactionSync(() => {
+          const result = work(open());
+          if (result.ok) return result;
+          refused.result = result;
+          throw new Error("undo what a refused first write made");
         });
       } catch (error) {
         tables = null;
         memory = newMemory();
-        if (result === null) throw error;
+        // Also a success that could not be committed is none.
+        if (refused.result === undefined) throw error;
+        return refused.result;
       }
-      if (result === null) throw new Error("a transaction ended without a result");
-      return result;
     },
   };
 }

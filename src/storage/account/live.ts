@@ -23,8 +23,10 @@ export type LiveTable = {
   totals(): Readonly<Totals>;
   /** Queued jobs dispatched before `job`, counting to at most `atMost`. */
   countBefore(job: LiveJob, atMost: number): number;
-  /** Queued jobs neither rung, leased nor in backoff, those first that are dispatched first. */
-  held(now: number, limit: number): LiveJob[];
+  /** Queued jobs neither rung, leased nor in backoff, those first that are dispatched first. Ids only, as for `due`. */
+  held(now: number, limit: number): JobId[];
+  /** Takes a held row that cannot be read out of its turn. */
+  park(job: JobId, until: number): void;
   /** Jobs with something due, the longest overdue first. Ids only: a row that cannot be read must not hide the others. */
   due(now: number, limit: number): JobId[];
   /** Pushes back a row that could not be handled. */
@@ -102,21 +104,26 @@ function totalsOf(db: AccountDb): () => Totals {
   return () => totals.get() ?? { active: 0, leased: 0, places: 0, running: 0, raised: 0 };
 }
 
-function turnsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "countBefore" | "held"> {
+function turnsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "countBefore" | "held" | "park"> {
   const isHeld = and(
     eq(live.status, "queued"),
     isNull(live.ring_at),
     or(isNull(live.not_before), lte(live.not_before, slot("now"))),
   );
-  const held = db.select().from(live).where(isHeld).limit(sql.placeholder("at_most"));
+  const held = db.select({ job: live.job }).from(live).where(isHeld).limit(sql.placeholder("at_most"));
   const heldByPriority = held.orderBy(desc(live.priority), asc(live.job)).prepare();
   // In the order of the key: stops at the last row it needs, however many follow.
   const heldByAge = db
-    .select()
+    .select({ job: live.job })
     .from(live)
     .where(isHeld)
     .orderBy(asc(live.job))
     .limit(sql.placeholder("at_most"))
+    .prepare();
+  const park = db
+    .update(live)
+    .set({ not_before: slot("until"), due: slot("until") })
+    .where(eq(live.job, slot("job")))
     .prepare();
   const counted = (where: SQL | undefined) => {
     const some = db.select({ one: sql<number>`1` }).from(live).where(where).limit(sql.placeholder("at_most"));
@@ -133,8 +140,9 @@ function turnsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "countBefore" | "
     },
     held: (now, limit) => {
       const inOrder = tally.totals().raised > 0 ? heldByPriority : heldByAge;
-      return inOrder.all({ now, at_most: limit }).map(liveJobOf);
+      return jobsOf(inOrder.all({ now, at_most: limit }));
     },
+    park: (job, until) => park.run({ job, until }),
   };
 }
 
@@ -161,13 +169,16 @@ function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue" 
     .orderBy(asc(live.job))
     .limit(sql.placeholder("at_most"))
     .prepare();
-  const jobsOf = (rows: { job: string }[]) => rows.map((row) => jobIdSchema.parse(row.job));
   return {
     due: (now, limit) => jobsOf(due.all({ now, at_most: limit })),
     postpone: (job, until) => postpone.run({ job, until }),
     nextDue: () => nextDue.get()?.due ?? null,
     ids: (limit) => jobsOf(ids.all({ at_most: limit })),
   };
+}
+
+function jobsOf(rows: readonly { job: string }[]): JobId[] {
+  return rows.map((row) => jobIdSchema.parse(row.job));
 }
 
 /** What of a job is no column: nothing looks for it. */

@@ -35,7 +35,8 @@ export type OutboxEntry = Effect & {
 
 export type OutboxTable = {
   put(entry: OutboxEntry): void;
-  due(now: number, limit: number): OutboxEntry[];
+  /** What is due, the longest first. `broken`: ids of rows that cannot be read, which keep back none of the others. */
+  due(now: number, limit: number): { readonly entries: OutboxEntry[]; readonly broken: string[] };
   /** What the directory has not heard, due or not, the oldest first. */
   owedToDirectory(limit: number): { readonly id: string; readonly body: DirectoryDebt }[];
   /** Parks an entry until it is tried again. */
@@ -75,16 +76,31 @@ export function outboxTable(db: AccountDb): OutboxTable {
     .prepare();
   return {
     put: (entry) => put.run({ ...entry, body: JSON.stringify(entry.body) }),
-    due: (now, limit) =>
-      due.all({ now, at_most: limit }).map(({ kind, body, ...row }) => {
-        // Kind and body were written together by `put`.
-        const effect = fromOwnRow<Effect>(`{"kind":${JSON.stringify(kind)},"body":${body}}`);
-        return { ...row, ...effect };
-      }),
+    due: (now, limit) => {
+      const rows = due.all({ now, at_most: limit });
+      const entries = rows.flatMap((row) => readable(() => entryOf(row)) ?? []);
+      const known = new Set(entries.map(({ id }) => id));
+      return { entries, broken: rows.flatMap(({ id }) => (known.has(id) ? [] : [id])) };
+    },
     owedToDirectory: (limit) =>
-      owed.all({ at_most: limit }).map(({ id, body }) => ({ id, body: fromOwnRow<DirectoryDebt>(body) })),
+      owed
+        .all({ at_most: limit })
+        .flatMap(({ id, body }) => readable(() => ({ id, body: fromOwnRow<DirectoryDebt>(body) })) ?? []),
     postpone: (id, dueAt, tries) => postpone.run({ id, due_at: dueAt, tries }),
     remove: (id) => remove.run({ id }),
     nextDue: () => nextDue.get()?.due ?? null,
   };
+}
+
+function entryOf({ kind, body, ...row }: typeof outbox.$inferSelect): OutboxEntry {
+  // Kind and body were written together by `put`.
+  return { ...row, ...fromOwnRow<Effect>(`{"kind":${JSON.stringify(kind)},"body":${body}}`) };
+}
+
+function readable<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch {
+    return null;
+  }
 }

@@ -1,0 +1,11 @@
+/**
+ * Owns how long something outside may hold up what comes after it.
+ * Invariant: what is late is not stopped: it goes on by itself, and whoever began it keeps the object for it.
+ */
+
+/** What `work` comes to, or null once `ms` have passed. Rejects as it does, while it is waited for. */
+export async function inTime<T>(work: Promise<T>, ms: number): Promise<T | null> {
+  const { promise: late, resolve } = Promise.withResolvers<null>();
+  const timer = setTimeout(() => resolve(null), ms);
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
