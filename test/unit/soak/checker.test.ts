@@ -14,11 +14,20 @@ const good: History = {
     result: { artifacts: [{ url: "http://127.0.0.1/a7/u/j_1/2-abc/1.png", sha256: "s" }] },
     error: null,
   },
-  events: [event(1, "queued", 0), event(2, "running"), event(3, "queued"), event(4, "running", 2), event(5, "succeeded", 2)],
+  events: [
+    event(1, "queued", 0),
+    event(2, "running"),
+    event(3, "queued"),
+    event(4, "running", 2),
+    event(5, "succeeded", 2),
+  ],
   cancelAcknowledged: false,
   bytes: ["s"],
 };
-const view = (change: Partial<NonNullable<History["view"]>>) => ({ ...good, view: good.view && { ...good.view, ...change } });
+const view = (change: Partial<NonNullable<History["view"]>>) => ({
+  ...good,
+  view: good.view && { ...good.view, ...change },
+});
 const failedWith = (code: string) => {
   const changed = view({ status: "failed", result: null, error: { code } });
   return { ...changed, events: [...good.events.slice(0, 4), event(5, "failed", 2)], bytes: [] };
