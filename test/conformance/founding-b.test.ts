@@ -31,7 +31,7 @@ function newTenant(what: string): Tenant {
 function workflow(steps: number, seed = Math.floor(Math.random() * 2 ** 32)) {
   return {
     "4": { class_type: "CheckpointLoaderSimple", inputs: { ckpt_name: target.model } },
-    "5": { class_type: "EmptyLatentImage", inputs: { width: 256, height: 256, batch_size: 1 } },
+    "5": { class_type: "EmptyLatentImage", inputs: { width: 64, height: 64, batch_size: 1 } },
     "6": { class_type: "CLIPTextEncode", inputs: { text: "cinematic portrait", clip: ["4", 1] } },
     "7": { class_type: "CLIPTextEncode", inputs: { text: "blurry", clip: ["4", 1] } },
     "53": {
