@@ -19,7 +19,7 @@ import {
 import { extended, type LeaseTimes, shortened } from "./lease.ts";
 import type { AgentNote, AttemptEntry, Ending, Lease, LiveJob } from "./live-job.ts";
 import { MOST_BEFORE_SUCCESS } from "./progress.ts";
-import { receiptOf } from "./receipt.ts";
+import { gpuSecondsOf, receiptOf } from "./receipt.ts";
 import { failureWaitMs, isPoison } from "./retry-policy.ts";
 import { queueDeadline } from "./wake.ts";
 
@@ -95,7 +95,7 @@ export function advance(was: LiveJob, event: LiveEvent, ctx: AdvanceContext): Ad
     transition,
     ending: isEnded(rule.to) ? endingOf(moved, rule.to, event, rule, ctx) : null,
     ended,
-    discard: ended !== null && ended.started_at !== null && rule.to !== "succeeded",
+    discard: ended !== null && rule.to !== "succeeded" && (ended.started_at !== null || !isHandedBack(event)),
     tell_agent: rule.tell_agent === true,
   };
 }
@@ -106,6 +106,17 @@ function withLogs(job: LiveJob, event: LiveEvent): LiveJob {
   const { logs } = job.memo;
   const fresh = told.filter((line) => !logs.some(({ ts, message }) => ts === line.ts && message === line.message));
   return fresh.length === 0 ? job : { ...job, memo: { ...job.memo, logs: [...logs, ...fresh].slice(-KEPT_LOGS) } };
+}
+
+/** Only an agent that says so itself surely uploaded nothing: one may be lost before it says that it executes. */
+function isHandedBack(event: LiveEvent): boolean {
+  if (event.name === "release") return true;
+  return (
+    event.name.startsWith("fail") &&
+    "error" in event &&
+    event.error.code !== "STORAGE_FAILED" &&
+    event.metrics.run_ms === 0
+  );
 }
 
 function factsOf(job: LiveJob): Facts {
@@ -139,7 +150,7 @@ function moveTo(job: LiveJob, rule: Rule, event: LiveEvent, ended: AttemptEntry 
     ...job,
     status: rule.to,
     charged: job.charged + (rule.charge ? 1 : 0),
-    memo: ended ? { ...job.memo, attempts: [...job.memo.attempts, ended].slice(-KEPT_ATTEMPTS) } : job.memo,
+    memo: ended ? { ...job.memo, attempts: remembered([...job.memo.attempts, ended]) } : job.memo,
   };
   if (isEnded(rule.to)) return closed(next, ended, ctx.now);
   if (rule.to === "queued") return requeued(next, job, rule, event, ctx);
@@ -158,6 +169,14 @@ function moveTo(job: LiveJob, rule: Rule, event: LiveEvent, ended: AttemptEntry 
       cancel_deadline: told.cancel_deadline ?? ctx.now + ctx.times.cancel_grace_ms,
     };
   return rule.to === "running" ? begun(told, ctx.now) : told;
+}
+
+/** Of too many, the oldest goes first that cost nothing and was not charged: it changes no receipt, and poisons nothing. */
+function remembered(attempts: readonly AttemptEntry[]): readonly AttemptEntry[] {
+  if (attempts.length <= KEPT_ATTEMPTS) return attempts;
+  const idle = attempts.findIndex((a) => !a.charged && gpuSecondsOf(a) === 0);
+  const least = idle >= 0 ? idle : attempts.findIndex((a) => !a.charged);
+  return attempts.toSpliced(Math.max(0, least), 1);
 }
 
 /** Clocks and GPU seconds begin when ComfyUI does; a renewal of a running attempt changes none of them. */

@@ -1,7 +1,7 @@
 /**
  * Owns what the account object does while something beside it hangs or one of its rows cannot be read: all the rest.
  */
-import { runInDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
 import { bindings, objectOf, openAccount, type TestAccount, withRole } from "./support/account.ts";
@@ -95,6 +95,50 @@ describe("a pool that hangs", () => {
     } finally {
       bells.stop();
     }
+  });
+});
+
+describe("an account disabled with its jobs", () => {
+  const OPERATOR = { by: "operator", actor: "ops", request_id: "req_test" } as const;
+  const states = (account: TestAccount) => sql(account, "SELECT status, count(*) AS n FROM live GROUP BY status");
+
+  /** One real job, and as many rows like it as nobody could submit within a test. */
+  async function crowded(): Promise<TestAccount> {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    await quiet();
+    const copies = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)";
+    for (const table of ["jobs", "live"]) {
+      const columns = (await sql(account, `SELECT name FROM pragma_table_info('${table}')`)).map(({ name }) => name);
+      const rest = columns.filter((name) => name !== "job").join(", ");
+      const made = `SELECT printf('j_80%010x', i), ${rest} FROM ${table}, n WHERE job = ?`;
+      await sql(account, `${copies} INSERT INTO ${table} (job, ${rest}) ${made}`, job);
+    }
+    // A start that has not counted them yet; and a thousand viewers' objects are not what this is about.
+    await evictDurableObject(objectOf(account.account));
+    watchSteps((step, phase) => {
+      if (step === "hints.publish" && phase === "before") throw new Error("nobody watches");
+    });
+    return account;
+  }
+
+  it("keeps what was left once it is enabled again", async () => {
+    const account = await openAccount();
+    const job = await account.submitOne();
+    await account.stub().disableAccount(false, OPERATOR);
+    await sql(account, "INSERT INTO outbox VALUES ('cancel', 'cancel', '{}', 1, 0, 1)");
+    await account.stub().enableAccount(OPERATOR);
+    await pass(account, 60_000);
+    expect(await account.get(job)).toMatchObject({ status: "queued" });
+  });
+
+  it("has the rest cancelled by the alarm", async () => {
+    const account = await crowded();
+    await account.stub().disableAccount(true, OPERATOR);
+    expect(await states(account)).toContainEqual({ status: "queued", n: 1 });
+    await pass(account, 1_000);
+    expect(await states(account)).toEqual([{ status: "canceled", n: 1_001 }]);
+    expect(await sql(account, "SELECT * FROM outbox WHERE kind = 'cancel'")).toEqual([]);
   });
 });
 

@@ -1,11 +1,12 @@
 /**
  * Holds bulk, rerun and the deletion of data to CONTRACT 1: through the Worker, against real account objects.
  */
+import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
 import { accountOf } from "../../src/objects/locate.ts";
 import { settingsOf } from "../../src/platform/env.ts";
 import { jobIdSchema, poolNameSchema } from "../../src/protocol/ids.ts";
-import { bindings, METRICS } from "./support/account.ts";
+import { bindings, METRICS, objectOf, POOL } from "./support/account.ts";
 import { call, complete, granted, refused, rowsOf, total, type View, withSettings } from "./support/again.ts";
 import { type Person, person, post, type Refused, send, submitted } from "./support/client.ts";
 
@@ -106,6 +107,23 @@ describe("POST /jobs/{id}/rerun", () => {
       ["{", 400],
     ] as const)
       expect([body, (await call(user, "POST", `/jobs/${job}/rerun`, body)).status]).toEqual([body, status]);
+  });
+
+  it("is held to what the account may ask for and a graph may hold now, not when it ran", async () => {
+    const user = await person("user", "pro");
+    const account = accountOf(bindings, user.account);
+    const jobs = [
+      await submitted(user.key, { prompt: "a", batch_size: 4 }),
+      await submitted(user.key, { workflow: { "1": { class_type: "SaveImage", inputs: { seed: 1 } } } }),
+    ].map(({ job_id }) => jobIdSchema.parse(job_id));
+    for (const job of jobs) await complete(user, job);
+    await account.provision({ role: "free", region: "wnam", name: "less", default_pool: POOL });
+    const rerun = (job?: string) => call(user, "POST", `/jobs/${job}/rerun`);
+    expect(await refused(await rerun(jobs[0]))).toEqual([422, "VALIDATION_ERROR"]);
+    await runInDurableObject(objectOf(user.account), (_, { storage }) => {
+      storage.sql.exec(`UPDATE payloads SET text = replace(text, '"SaveImage"', '"ModelSave"')`);
+    });
+    expect(await refused(await rerun(jobs[1]))).toEqual([422, "NODE_NOT_ALLOWED"]);
   });
 
   it("makes one job for one Idempotency-Key, also after the old job's data is gone", async () => {

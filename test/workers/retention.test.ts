@@ -91,6 +91,20 @@ describe("a job past its time", () => {
     expect((await rows(account, "jobs")).map((row) => row.job)).not.toContain(job);
   });
 
+  it("is not found by cancel, rerun or deletion either, though its row is still there", async () => {
+    const account = await openAccount("free");
+    const { job } = await done(account);
+    vi.setSystemTime(NOON + 7 * DAY_MS);
+    const stub = account.stub();
+    const again = { auth: account.auth, idempotency: null, request_id: "r", traceparent: null, job, seed: null };
+    const answers = [
+      await stub.cancelJob(account.auth, job),
+      await stub.rerunJob(again),
+      await stub.eraseData(account.auth, job),
+    ];
+    for (const answer of answers) expect(answer).toMatchObject({ ok: false, refusal: { code: "NOT_FOUND" } });
+  });
+
   it("is still in the usage of its day", async () => {
     const account = await openAccount("free");
     await done(account);

@@ -13,6 +13,7 @@ import type { Auth, CancelDone } from "../contract.ts";
 import { commit, dispatch, type Effects, noEffects, settle } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
 import { identify, NOT_FOUND, roleOf } from "./identity.ts";
+import { isKept } from "./retention.ts";
 
 export function cancelJob(ctx: AccountContext, auth: Auth, job: JobId): Result<CancelDone, Refusal> {
   const tables = ctx.database.toRead();
@@ -33,7 +34,8 @@ function cancelIn(
   const who = identify(tables, auth, now);
   if (!who.ok) return who;
   const live = tables?.live.get(job) ?? null;
-  if (!tables?.jobs.get(job)) return refuse(NOT_FOUND);
+  const before = tables?.jobs.get(job);
+  if (!tables || !before || !isKept(before, now)) return refuse(NOT_FOUND);
   const underWay = live?.status === "canceling";
   if (live && !isEnded(live.status) && !underWay) {
     const advanced = advance(

@@ -101,21 +101,21 @@ export function dispatch(ctx: AccountContext, tables: AccountTables, now: number
   for (let isBroken = true; isBroken && room > 0; ) {
     isBroken = false;
     for (const id of tables.live.held(now, room)) {
-      const job = readHeld(ctx, tables, id, now);
+      const job = readable(ctx, tables, id);
       if (job) ringJob(ctx, tables, job, now, max_running, effects);
+      else tables.live.park(id, now + BROKEN_RETRY_MS);
       if (job) room--;
       else isBroken = true;
     }
   }
 }
 
-/** Null for a row that cannot be read: it waits, and the next in turn takes its place. */
-function readHeld(ctx: AccountContext, tables: AccountTables, job: JobId, now: number): LiveJob | null {
+/** Null for a row that cannot be read: it must hold up no other. */
+export function readable(ctx: AccountContext, tables: AccountTables, job: JobId): LiveJob | null {
   try {
     return tables.live.get(job);
   } catch (error) {
     rowBroken(ctx, job, error);
-    tables.live.park(job, now + BROKEN_RETRY_MS);
     return null;
   }
 }

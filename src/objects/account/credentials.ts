@@ -3,20 +3,22 @@
  * Invariant: a disabled account refuses every key of its own; an erased one stays refused for ever; bootstrap succeeds once.
  */
 import { advance } from "../../domain/advance.ts";
-import { isEnded } from "../../domain/job-state.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
 import { SYS_ACCOUNT } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { StoredProfile } from "../../storage/account/profile.ts";
 import type { Account, AccountChange, AccountProfile, NewKey, Operator } from "../contract.ts";
-import { commit, dispatch, type Effects, noEffects, settle, wantBy } from "./commit.ts";
+import { commit, dispatch, type Effects, noEffects, readable, settle, wantBy } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
 import { oweDirectory } from "./directory.ts";
 import { NOT_FOUND } from "./identity.ts";
 import { recheckViewers } from "./recheck.ts";
 
-const AT_MOST = 5_000;
+/** Jobs canceled in one transaction; what is left is canceled by the alarm. */
+const AT_MOST = 1_000;
+/** Of the outbox: there while jobs of a disabled account are left to cancel. */
+const CANCEL_REST = "cancel";
 const ERASED = refusalOf("CONFLICT", "This account was erased.");
 const OPERATORS = refusalOf("CONFLICT", "The operators' own account can be neither disabled nor erased.");
 
@@ -54,14 +56,20 @@ export function changeAccount(
 export function disableAccount(ctx: AccountContext, cancelJobs: boolean, operator: Operator): Result<Account, Refusal> {
   const disabled = changed(ctx, "disable_user", operator, (tables, now, effects, profile) => {
     if (profile.disabled_at === null) tables.profile.change({ disabled_at: now });
-    if (cancelJobs) cancelAll(ctx, tables, now, effects);
+    if (cancelJobs && cancelSome(ctx, tables, now, effects)) {
+      tables.outbox.put({ id: CANCEL_REST, kind: "cancel", body: {}, due_at: now, tries: 0, created_at: now });
+      wantBy(effects, now);
+    }
   });
   if (disabled.ok) recheckViewers(ctx);
   return disabled;
 }
 
 export function enableAccount(ctx: AccountContext, operator: Operator): Result<Account, Refusal> {
-  return changed(ctx, "enable_user", operator, (tables) => tables.profile.change({ disabled_at: null }));
+  return changed(ctx, "enable_user", operator, (tables) => {
+    tables.profile.change({ disabled_at: null });
+    tables.outbox.remove(CANCEL_REST);
+  });
 }
 
 export function eraseAccount(ctx: AccountContext, operator: Operator): Result<Account, Refusal> {
@@ -69,7 +77,7 @@ export function eraseAccount(ctx: AccountContext, operator: Operator): Result<Ac
     const name = "";
     tables.profile.change({ name, limits: null, erased_at: now, disabled_at: profile.disabled_at ?? now });
     tables.keys.eraseAll(now);
-    cancelAll(ctx, tables, now, effects);
+    cancelSome(ctx, tables, now, effects);
     tables.outbox.put({ id: "erase", kind: "erase", body: {}, due_at: now, tries: 0, created_at: now });
     wantBy(effects, now);
   });
@@ -129,15 +137,17 @@ function told(ctx: AccountContext, { actor, request_id }: Operator, action: stri
   oweDirectory(ctx, { user, keys, did: { actor, action, target: ctx.account, request_id } }, effects);
 }
 
-/** Cancels what is not over, at most `AT_MOST` jobs in one go. */
-export function cancelAll(ctx: AccountContext, tables: AccountTables, now: number, effects: Effects): void {
-  for (const id of tables.live.ids(AT_MOST)) {
-    const job = tables.live.get(id);
-    if (!job || isEnded(job.status) || job.status === "canceling") continue;
+/** Cancels what is not over, at most `AT_MOST` jobs in one go. True when others may be left. */
+export function cancelSome(ctx: AccountContext, tables: AccountTables, now: number, effects: Effects): boolean {
+  const jobs = tables.live.cancelable(AT_MOST);
+  for (const id of jobs) {
+    const job = readable(ctx, tables, id);
+    if (!job) continue;
     const times = leaseTimesOf(ctx.settings);
     const advanced = advance(job, { name: "cancel" }, { now, random: ctx.random(), times });
     if (advanced.kind === "moved") commit(ctx, tables, job, advanced, effects);
   }
+  return jobs.length === AT_MOST;
 }
 
 function shownOf(profile: StoredProfile): Account {

@@ -11,7 +11,7 @@ import type { OutboxEntry } from "../../storage/account/outbox.ts";
 import { type Effects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { repeatToDirectory, tellDirectory } from "./directory.ts";
-import { deleteKeys, deleteObjects, eraseNext } from "./erase.ts";
+import { cancelNext, deleteKeys, deleteObjects, eraseNext } from "./erase.ts";
 import { inTime } from "./in-time.ts";
 import { sweep } from "./sweep.ts";
 import { tidy } from "./tidy.ts";
@@ -142,6 +142,12 @@ type Deed = Exclude<OutboxEntry, { kind: "directory" }>;
 /** False when it is to be tried again. */
 async function carryOut(ctx: AccountContext, tables: AccountTables, entry: Deed): Promise<boolean> {
   if (entry.kind === "erase") return eraseNext(ctx, tables);
+  if (entry.kind === "cancel") {
+    const isDone = cancelNext(ctx, tables);
+    // The next ones at once: not a failure.
+    if (!isDone) giveBack(ctx, tables, [{ ...entry, tries: 0 }], 0);
+    return isDone;
+  }
   if (entry.kind === "delete_keys") await deleteKeys(ctx, entry.body.keys);
   else await deleteObjects(ctx, entry.body.prefix);
   return true;

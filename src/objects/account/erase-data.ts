@@ -13,6 +13,7 @@ import type { Auth } from "../contract.ts";
 import { DISCARD_AFTER_MS, type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, NOT_FOUND } from "./identity.ts";
+import { isKept } from "./retention.ts";
 
 const NOT_OVER = refusalOf("CONFLICT", "The job is not over yet. Cancel it first, then delete its data.");
 
@@ -36,7 +37,7 @@ function eraseIn(
   const who = identify(tables, auth, now);
   if (!who.ok) return who;
   const stored = tables?.jobs.get(job);
-  if (!tables || !stored) return refuse(NOT_FOUND);
+  if (!tables || !stored || !isKept(stored, now)) return refuse(NOT_FOUND);
   if (!isTerminal(stored.state)) return refuse(NOT_OVER);
   const payload = tables.jobs.payloadOf(job);
   tables.jobs.erase(erasedJob(stored));

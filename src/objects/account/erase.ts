@@ -6,19 +6,25 @@ import { RETENTION_CLASSES } from "../../protocol/bucket-keys.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { noEffects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
-import { cancelAll } from "./credentials.ts";
+import { cancelSome } from "./credentials.ts";
 import { step } from "./step.ts";
 
 /** Objects deleted by one call; R2's limit is 1,000. */
 const DELETE_BATCH = 500;
 const PURGE_BATCH = 500;
 
+/** True when every job is over or on its way there. */
+export function cancelNext(ctx: AccountContext, tables: AccountTables): boolean {
+  const effects = noEffects();
+  const more = ctx.database.transact(() => cancelSome(ctx, tables, ctx.now(), effects));
+  settle(ctx, effects);
+  return !more;
+}
+
 /** True when nothing is left of the account but that it was. */
 export async function eraseNext(ctx: AccountContext, tables: AccountTables): Promise<boolean> {
   if (tables.live.ids(1).length > 0) {
-    const effects = noEffects();
-    ctx.database.transact(() => cancelAll(ctx, tables, ctx.now(), effects));
-    settle(ctx, effects);
+    cancelNext(ctx, tables);
     return false;
   }
   const classes = RETENTION_CLASSES.map((days) => `a${days}`);

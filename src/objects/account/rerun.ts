@@ -1,18 +1,23 @@
 /**
  * Owns the verb rerun: a job that is over, submitted once more as it was stored.
- * Invariant: the new job passes the same admission as any other; the old one is only read.
+ * Invariant: the new job passes the same admission as any other, and what graphs may hold today; the old one is only read.
  */
+import { parametersOf } from "../../domain/parameters.ts";
 import { reseeded } from "../../domain/rerun.ts";
+import { exceededBudget } from "../../domain/workflow-budget.ts";
+import { refusedByPolicy } from "../../domain/workflow-policy.ts";
+import { poolConfig, type Settings } from "../../platform/env.ts";
 import { sha256Hex } from "../../platform/hash.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import type { JobId } from "../../protocol/ids.ts";
+import type { JobId, PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import { isTerminal } from "../../protocol/states.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { NewJob, RefusedWithRate, RerunCommand, SubmitDone } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
 import { NOT_FOUND } from "./identity.ts";
-import { grantedPool } from "./pools.ts";
+import { defaultPool, grantedPool } from "./pools.ts";
+import { isKept } from "./retention.ts";
 import { submitMade } from "./submit.ts";
 
 const NOT_OVER = refusalOf("CONFLICT", "The job is not over yet. Wait for its end, or cancel it first.");
@@ -30,7 +35,7 @@ function newJobOf(
   seed: string | null,
 ): Result<NewJob[], Refusal> {
   const stored = tables.jobs.get(job);
-  if (!stored) return refuse(NOT_FOUND);
+  if (!stored || !isKept(stored, ctx.now())) return refuse(NOT_FOUND);
   if (!isTerminal(stored.state)) return refuse(NOT_OVER);
   const payload = tables.jobs.payloadOf(job);
   const text = payload === null ? null : tables.payloads.get(payload);
@@ -38,11 +43,10 @@ function newJobOf(
   const { order } = stored;
   const ran = reseeded({ ...order, workflow_text: text }, seed);
   if (!ran.ok) return ran;
-  const profile = tables.profile.get();
-  // A pool that was closed or renamed since: the account's own takes its place.
-  const [pool] = ctx.settings.POOLS.filter(({ name }) => name === order.pool);
-  const granted = pool && profile ? grantedPool(ctx.settings, pool.name, profile) : null;
+  const pool = poolFor(ctx, tables, order.pool);
   const { source, params_text, workflow_text } = ran.value;
+  const refused = refusedNow(ctx.settings, workflow_text, pool);
+  if (refused) return refuse(refused);
   return ok([
     {
       source,
@@ -52,7 +56,7 @@ function newJobOf(
       workflow_hash: sha256Hex(workflow_text),
       seed: ran.value.seed,
       explicit_seed: true,
-      pool: granted?.ok ? granted.value : null,
+      pool,
       priority: order.priority,
       user_id: order.user_id,
       metadata: { ...order.metadata },
@@ -60,7 +64,24 @@ function newJobOf(
       run_timeout_ms: order.run_timeout_ms,
       queue_timeout_ms: order.queue_timeout_ms,
       models: [...(order.models ?? [])],
+      batch_size: params_text === null ? 1 : parametersOf(params_text).batch_size,
       inputs: order.inputs.map((input) => ({ ...input })),
     },
   ]);
+}
+
+/** The pool it ran in; where that was closed or renamed since, the account's own. */
+function poolFor(ctx: AccountContext, tables: AccountTables, name: string): PoolName | null {
+  const profile = tables.profile.get();
+  if (!profile) return null;
+  const [pool] = ctx.settings.POOLS.filter((one) => one.name === name);
+  const granted = pool ? grantedPool(ctx.settings, pool.name, profile) : null;
+  return granted?.ok ? granted.value : defaultPool(profile);
+}
+
+/** The policy and the budget may have changed since, or differ in the pool it goes to now. */
+function refusedNow(settings: Settings, workflow_text: string, pool: PoolName | null): Refusal | null {
+  const graph = JSON.parse(workflow_text);
+  const allowed = (pool === null ? null : poolConfig(settings, pool))?.allow_nodes ?? [];
+  return refusedByPolicy(graph, allowed) ?? exceededBudget(graph, settings.BUDGET);
 }

@@ -2,7 +2,7 @@
  * Owns the rows of the jobs that still have something to do.
  * Invariant: a row is only replaced by a guarded update naming the revision, status, attempt and nonce it was read with.
  */
-import { and, asc, desc, eq, gt, isNull, lt, lte, min, or, type SQL, sql } from "drizzle-orm";
+import { and, asc, desc, eq, gt, inArray, isNull, lt, lte, min, or, type SQL, sql } from "drizzle-orm";
 import type { Status } from "../../domain/job-state.ts";
 import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema, poolNameSchema } from "../../protocol/ids.ts";
@@ -34,6 +34,8 @@ export type LiveTable = {
   nextDue(): number | null;
   /** The jobs that have a row, the oldest first: those not over, and ends not yet told. */
   ids(limit: number): JobId[];
+  /** Those of them that a cancel would change. */
+  cancelable(limit: number): JobId[];
 };
 
 export function liveTable(db: AccountDb, memory: AccountMemory): LiveTable {
@@ -146,7 +148,7 @@ function turnsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "countBefore" | "
   };
 }
 
-function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue" | "ids"> {
+function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue" | "ids" | "cancelable"> {
   const due = db
     .select({ job: live.job })
     .from(live)
@@ -169,11 +171,19 @@ function clockOf(db: AccountDb): Pick<LiveTable, "due" | "postpone" | "nextDue" 
     .orderBy(asc(live.job))
     .limit(sql.placeholder("at_most"))
     .prepare();
+  const cancelable = db
+    .select({ job: live.job })
+    .from(live)
+    .where(inArray(live.status, ["queued", "preparing", "running"]))
+    .orderBy(asc(live.job))
+    .limit(sql.placeholder("at_most"))
+    .prepare();
   return {
     due: (now, limit) => jobsOf(due.all({ now, at_most: limit })),
     postpone: (job, until) => postpone.run({ job, until }),
     nextDue: () => nextDue.get()?.due ?? null,
     ids: (limit) => jobsOf(ids.all({ at_most: limit })),
+    cancelable: (limit) => jobsOf(cancelable.all({ at_most: limit })),
   };
 }
 

@@ -4,7 +4,7 @@
 import { describe, expect, it } from "vitest";
 import { advance, type LiveEvent } from "../../../src/domain/advance.ts";
 import type { EventName, Status } from "../../../src/domain/job-state.ts";
-import type { LiveJob } from "../../../src/domain/live-job.ts";
+import type { Lease, LiveJob } from "../../../src/domain/live-job.ts";
 import { agentsThatLost } from "../../../src/domain/retry-policy.ts";
 import { CTX, eventOf, jobIn, METRICS, NOW } from "./live-jobs.ts";
 
@@ -83,6 +83,11 @@ describe("the kept outcome of an attempt", () => {
 
 describe("an attempt that failed before it said that it began", () => {
   const preparing = jobIn("preparing", { charged: 2 });
+  const moves = (event: EventName) => {
+    const result = advance(preparing, eventOf(event), CTX);
+    if (result.kind === "none") throw new Error(result.answer);
+    return result;
+  };
   const failed = (run_ms: number) => {
     const event = { ...eventOf("fail_transient"), metrics: { ...METRICS, run_ms } } as LiveEvent;
     const result = advance(preparing, event, CTX);
@@ -98,6 +103,25 @@ describe("an attempt that failed before it said that it began", () => {
 
   it("never began if it says that it did not run", () => {
     expect(failed(0)).toMatchObject({ discard: false, ended: { started_at: null }, job: { started_at: null } });
+    expect(moves("release")).toMatchObject({ discard: false });
+  });
+
+  it("may have uploaded all the same if it was lost or stopped before it said anything: its objects are discarded", () => {
+    for (const event of ["lease_expired", "cancel", "queue_deadline"] as const)
+      expect([event, moves(event).discard]).toEqual([event, true]);
+  });
+});
+
+describe("a job handed back again and again", () => {
+  it("keeps on record the attempts that cost something, so that its receipt stays the sum of them", () => {
+    let job = moved(jobIn("running", { max_attempts: 9 }), "lease_expired").job;
+    for (let n = 0; n < 60; n++) {
+      const lease = { ...(jobIn("preparing").lease as Lease), nonce: `n${n}` };
+      job = moved({ ...job, status: "preparing", lease, attempt: n + 2 }, "release").job;
+    }
+    expect(job.memo.attempts.length).toBeLessThanOrEqual(30);
+    expect(agentsThatLost(job.memo.attempts)).toEqual(["agent-a"]);
+    expect(job.memo.attempts.at(-1)?.attempt).toBe(61);
   });
 });
 
