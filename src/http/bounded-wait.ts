@@ -11,6 +11,7 @@ import { ok, type Result } from "../protocol/result.ts";
 import { isTerminal } from "../protocol/states.ts";
 import { callerAccount } from "./caller-account.ts";
 import type { AppEnv } from "./context.ts";
+import { identifyClient } from "./middleware/authenticate-client.ts";
 
 /** How much later than promised an object may answer before it counts as gone. */
 const GRACE_MS = 2_000;
@@ -28,7 +29,7 @@ export function areOver(records: readonly JobRecord[]): boolean {
   return records.every((record) => isTerminal(record.status));
 }
 
-/** The jobs as they are once all are over, or when `waitMs` has passed. A key revoked meanwhile is refused. */
+/** The jobs as they are once all are over, or when `waitMs` has passed. A key revoked meanwhile is refused (a service key within 30 s). */
 export async function waitForEnd(
   c: Context<AppEnv>,
   records: JobRecord[],
@@ -43,6 +44,11 @@ export async function waitForEnd(
     if (leftMs <= 0) break;
     try {
       const ended = await inTime(callerAccount(c).awaitEnd(auth, jobs, leftMs), leftMs + GRACE_MS);
+      if (ended?.ok && auth.by === "parent") {
+        // A tenant's account does not know its parent's keys.
+        const still = await identifyClient(c);
+        if (!still.ok) return still;
+      }
       if (ended !== null) return ended;
     } catch (error) {
       logLine("warn", "wait_interrupted", { request_id: c.get("request_id"), cause: causeOf(error) });

@@ -3,10 +3,12 @@
  */
 import { abortAllDurableObjects } from "cloudflare:test";
 import { beforeAll, describe, expect, it, vi } from "vitest";
+import { forgetKey } from "../../src/http/middleware/verified-keys.ts";
 import { accountOf, poolOf } from "../../src/objects/locate.ts";
+import { tenantAccountId } from "../../src/platform/api-key.ts";
 import { sha256Hex } from "../../src/platform/hash.ts";
 import { keyIdSchema } from "../../src/protocol/ids.ts";
-import { bindings, fileOf, METRICS, POOL, seenAs } from "./support/account.ts";
+import { anyJobs, bindings, fileOf, METRICS, POOL, seenAs } from "./support/account.ts";
 import { call, complete, firstJob, leased, refused, total, type View } from "./support/again.ts";
 import { person, post, send } from "./support/client.ts";
 import { controlSocket } from "./support/sockets.ts";
@@ -135,6 +137,21 @@ describe("waiting for the end", () => {
     const job = await firstJob(user);
     await accountOf(bindings, user.account).revokeKey(keyIdSchema.parse(user.keyid));
     await complete(user, job);
+    expect((await waiting).status).toBe(401);
+  });
+
+  it("refuses the answer to a service key revoked while it waited for its tenant's job", async () => {
+    const service = await person("service", "pro");
+    const account = tenantAccountId(service.account, "tom");
+    const waiting = call(service, "POST", "/jobs", '{"prompt": "a"}', { Prefer: "wait=20", "X-User-ID": "tom" });
+    const job = await vi.waitFor(async () => {
+      const page = await accountOf(bindings, account).listJobs({ by: "internal", keyid: "test" }, anyJobs);
+      if (!page.ok || !page.value.records[0]) throw new Error("not yet");
+      return page.value.records[0].job;
+    });
+    await accountOf(bindings, service.account).revokeKey(keyIdSchema.parse(service.keyid));
+    forgetKey(service.account, service.keyid);
+    await complete({ ...service, account }, job);
     expect((await waiting).status).toBe(401);
   });
 });
