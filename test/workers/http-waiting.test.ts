@@ -47,6 +47,22 @@ describe("waiting for the end", () => {
     expect(await total(user)).toBe(0);
   });
 
+  it("replays an Idempotency-Key although the agents have gone since", async () => {
+    const user = await person();
+    const generate = () => call(user, "POST", "/generate", '{"prompt": "a"}', { "Idempotency-Key": "once" });
+    const socket = await idle();
+    const first = generate();
+    const job = await firstJob(user);
+    await complete(user, job);
+    expect((await first).status).toBe(201);
+    socket.socket.close();
+    await vi.waitFor(async () => expect((await poolOf(bindings, POOL).status()).agents.online).toBe(0));
+    // Past the 5 s for which the pool's last word is believed.
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 6_000 });
+    const replay = await generate().finally(() => vi.useRealTimers());
+    expect([replay.status, (await replay.json<View>()).job_id]).toEqual([200, job]);
+  });
+
   it("answers 201 within 50 ms of the terminal commit, polling nothing", async () => {
     const socket = await idle();
     const took: number[] = [];

@@ -75,8 +75,9 @@ async function runThrough(c: Context<AppEnv>, command: SubmitCommand): Promise<E
 
 /** Nobody waits for an agent that is not there: refused before anything is stored. */
 async function withoutAgent(c: Context<AppEnv>, command: SubmitCommand): Promise<Refusal | null> {
+  const { route, idempotency } = command;
   for (const pool of new Set(command.jobs.map((job) => job.pool))) {
-    const standing = await callerAccount(c).poolStanding(command.auth, pool);
+    const standing = await callerAccount(c).poolStanding(command.auth, pool, { route, idempotency });
     if (!standing.ok) return standing.refusal;
     if (standing.value.online === 0)
       return {

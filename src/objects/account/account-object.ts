@@ -35,6 +35,7 @@ import type {
   NewKey,
   Operator,
   RateKind,
+  Replayable,
   RerunCommand,
   SeenObject,
   SubmitCommand,
@@ -131,8 +132,8 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   async awaitEnd(auth: Auth, jobs: JobId[], waitMs: number) {
     return awaitEnd(this.#ctx, auth, jobs, waitMs);
   }
-  async poolStanding(auth: Auth, pool: PoolName | null) {
-    return poolStanding(this.#ctx, auth, pool);
+  async poolStanding(auth: Auth, pool: PoolName | null, asked?: Replayable) {
+    return poolStanding(this.#ctx, auth, pool, asked);
   }
   async usage(auth: Auth) {
     return metered(this.#ctx, auth, (ctx) => usage(ctx, auth));

@@ -5,17 +5,19 @@
 import type { Refusal } from "../../protocol/errors.ts";
 import type { PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
-import type { Auth, PoolStanding } from "../contract.ts";
+import type { Auth, PoolStanding, Replayable } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, unwrittenTenant } from "./identity.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 import { grantedPool } from "./pools.ts";
+import { isReplay } from "./submit.ts";
 
 /** `pool` null: the account's own. `online` null: the pool did not answer. */
 export async function poolStanding(
   ctx: AccountContext,
   auth: Auth,
   pool: PoolName | null,
+  asked?: Replayable,
 ): Promise<Result<PoolStanding, Refusal>> {
   const tables = ctx.database.toRead();
   const fresh = unwrittenTenant(ctx.settings, tables, auth, ctx.now());
@@ -23,6 +25,8 @@ export async function poolStanding(
   if (!who.ok) return who;
   const granted = grantedPool(ctx.settings, pool, who.value.profile);
   if (!granted.ok) return refuse(granted.refusal);
+  // A replay needs no agent: its job is there.
+  if (asked && tables && isReplay(tables, asked, ctx.now())) return ok({ pool: granted.value, online: null });
   const status = await freshPoolStatus(ctx, granted.value, (known) => known.agents.online > 0);
   return ok({ pool: granted.value, online: status?.agents.online ?? null });
 }

@@ -14,7 +14,15 @@ import type { PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
-import type { NewJob, RefusedWithRate, SubmitCommand, SubmitDone, Submitted, SubmittedJob } from "../contract.ts";
+import type {
+  NewJob,
+  RefusedWithRate,
+  Replayable,
+  SubmitCommand,
+  SubmitDone,
+  Submitted,
+  SubmittedJob,
+} from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
@@ -144,6 +152,11 @@ function replayOf(
 /** Hashed, so that a key of any length costs the same; the route is part of its scope. */
 function replayKey(route: SubmitCommand["route"], key: string): string {
   return sha256Hex(`${route}\0${key}`);
+}
+
+/** Whether this key was used on this route within its time. What else it says is the submit's to judge. */
+export function isReplay(tables: AccountTables, { route, idempotency }: Replayable, now: number): boolean {
+  return idempotency !== null && tables.idempotency.find(replayKey(route, idempotency.key), now) !== null;
 }
 
 function askedOf(jobs: readonly NewJob[]): Asked {

@@ -86,7 +86,9 @@ export type CancelDone = {
   changed: boolean;
 };
 
-/** `online`: agents connected now; null when the pool did not answer. */
+/** What tells whether a submit is a replay. */
+export type Replayable = Pick<SubmitCommand, "route" | "idempotency">;
+/** `online`: agents connected now; null when the pool did not answer, or was not asked. */
 export type PoolStanding = { pool: PoolName; online: number | null };
 
 export type Usage = {
@@ -120,8 +122,8 @@ export interface ClientRpc {
    * that ends a job answers. Rejects when the object dies meanwhile; asking again is safe.
    */
   awaitEnd(auth: Auth, jobs: JobId[], waitMs: number): Promise<Result<JobRecord[], Refusal>>;
-  /** Whether an agent is there for a job of this pool; null: the account's own pool. */
-  poolStanding(auth: Auth, pool: PoolName | null): Promise<Result<PoolStanding, Refusal>>;
+  /** Whether an agent is there for a job of this pool; null: the account's own pool. Not asked for a submit made before. */
+  poolStanding(auth: Auth, pool: PoolName | null, asked?: Replayable): Promise<Result<PoolStanding, Refusal>>;
   usage(auth: Auth): Promise<Metered<Usage>>;
   /** How a bucket stands. `draws`: a read that asks nothing else of the account takes its token here. */
   rate(auth: Auth, kind: RateKind, draws: boolean): Promise<Result<RateState, RefusedWithRate>>;
