@@ -1,6 +1,6 @@
 /**
  * Owns when a doorbell is rung again, and when a waiting job must end whatever happens.
- * Invariant: the wait only grows for one attempt; a job cannot outlive `latestEnd`.
+ * Invariant: the wait only grows for one attempt; a job cannot outlive `latestEnd` but by the run that began before it.
  */
 import { spread } from "./retry-policy.ts";
 
