@@ -123,6 +123,20 @@ describe("a rotated key", () => {
   });
 });
 
+describe("a key that is ended at once", () => {
+  it.each([
+    ["rotate", { overlap_hours: 0 }],
+    ["expire", { expires_at: "2020-01-01T00:00:00Z" }],
+  ])("I53: by %s closes the sockets of those who watch with it, though nothing is sent to them", async (verb, body) => {
+    const user = await person();
+    const { job_id } = await submitted(user.key, { prompt: "a cat" });
+    const socket = await watch(job_id, user.key);
+    await socket.frame(({ type }) => type === "status");
+    expect((await byAdmin("POST", `/api-keys/${user.account}/${user.keyid}/${verb}`, body)).status).toBeLessThan(300);
+    expect((await socket.closed).code).toBe(4401);
+  });
+});
+
 describe("a revoked key", () => {
   it("I53: is refused at once by its account and within 30 s for the tenants of a service key, sockets included", async () => {
     startClock();

@@ -88,6 +88,7 @@ describe("a user", () => {
     for (const place of places) expect(await bindings.ARTIFACTS.head(place)).toBeNull();
     expect(await byAdmin("DELETE", `/users/${user_id}`)).toMatchObject({ status: 202 });
     expect(await byAdmin("POST", `/users/${user_id}/enable`)).toMatchObject({ status: 409 });
+    expect(await keyOf(user_id), "a key that would never let anybody in").toMatchObject({ status: 409 });
     const { users } = await byAdmin<{ users: { user_id: string; name: string }[] }>("GET", "/users?limit=200");
     expect(users.find((user) => user.user_id === user_id)).toMatchObject({ name: "", erased_at: expect.any(String) });
   });

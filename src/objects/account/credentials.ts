@@ -12,14 +12,13 @@ import type { Account, AccountChange, AccountProfile, NewKey, Operator } from ".
 import { commit, dispatch, type Effects, noEffects, readable, settle, wantBy } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
 import { oweDirectory } from "./directory.ts";
-import { NOT_FOUND } from "./identity.ts";
+import { ERASED, NOT_FOUND } from "./identity.ts";
 import { recheckViewers } from "./recheck.ts";
 
 /** Jobs canceled in one transaction; what is left is canceled by the alarm. */
 const AT_MOST = 1_000;
 /** Of the outbox: there while jobs of a disabled account are left to cancel. */
 const CANCEL_REST = "cancel";
-const ERASED = refusalOf("CONFLICT", "This account was erased.");
 const OPERATORS = refusalOf("CONFLICT", "The operators' own account can be neither disabled nor erased.");
 
 export function provision(ctx: AccountContext, profile: AccountProfile, operator?: Operator): void {

@@ -20,6 +20,8 @@ export const NOT_FOUND: Refusal = refusalOf("NOT_FOUND", "not found");
 /** Said to the holder of a good key alone. */
 export const DISABLED: Refusal = refusalOf("FORBIDDEN", "This account is disabled.", { field: "account" });
 
+export const ERASED: Refusal = refusalOf("CONFLICT", "This account was erased.");
+
 /** Whether the object knows this caller. `tables` null: nothing was ever written here. */
 export function identify(tables: AccountTables | null, auth: Auth, now: number): Result<Who, Refusal> {
   const profile = tables?.profile.get() ?? null;

@@ -12,7 +12,7 @@ import type { Asker, KeyProof, KeyRow, NewKey, Operator, Rotated, Successor } fr
 import { type Effects, noEffects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { oweDirectory } from "./directory.ts";
-import { identify, NOT_FOUND, stands, UNAUTHORIZED } from "./identity.ts";
+import { ERASED, identify, NOT_FOUND, stands, UNAUTHORIZED } from "./identity.ts";
 import { recheckViewers } from "./recheck.ts";
 
 /** Standing keys of an account: enough for every machine, and a page to list. */
@@ -43,7 +43,9 @@ export function ownKeys(ctx: AccountContext, proof: KeyProof): Result<KeyRow[], 
 
 export function createKey(ctx: AccountContext, key: NewKey, asker?: Asker): Result<KeyRow, Refusal> {
   return change(ctx, asker, (tables, now, effects) => {
-    if (!tables.profile.get()) return refuse(NOT_FOUND);
+    const profile = tables.profile.get();
+    if (!profile) return refuse(NOT_FOUND);
+    if (profile.erased_at !== null) return refuse(ERASED);
     if (asker?.by === "key" && asker.proof.kind !== key.kind) return refuse(OTHER_KIND);
     const made = insert(tables, key, now);
     if (!made.ok) return made;
@@ -68,7 +70,7 @@ export function revokeKey(ctx: AccountContext, keyid: KeyId, asker?: Asker): Res
 }
 
 export function expireKey(ctx: AccountContext, keyid: KeyId, at: number, operator: Operator): Result<KeyRow, Refusal> {
-  return change(ctx, operator, (tables, now, effects) => {
+  const expired = change(ctx, operator, (tables, now, effects) => {
     const key = visible(tables, keyid, operator);
     if (!key) return refuse(NOT_FOUND);
     if (isLastAdmin(ctx, tables, key, now)) return refuse(LAST_ADMIN);
@@ -76,6 +78,8 @@ export function expireKey(ctx: AccountContext, keyid: KeyId, at: number, operato
     told(ctx, operator, "expire_key", [keyid], effects);
     return ok(rowOf(ctx, tables, tables.keys.get(keyid) ?? key));
   });
+  if (expired.ok && !expired.value.stands) recheckViewers(ctx);
+  return expired;
 }
 
 export function rotateKey(
@@ -85,7 +89,7 @@ export function rotateKey(
   overlapMs: number,
   asker: Asker,
 ): Result<Rotated, Refusal> {
-  return change(ctx, asker, (tables, now, effects) => {
+  const rotated = change(ctx, asker, (tables, now, effects): Result<Rotated, Refusal> => {
     const key = visible(tables, keyid, asker);
     if (!key) return refuse(NOT_FOUND);
     if (!stands(key, now)) return refuse(ENDED);
@@ -98,6 +102,8 @@ export function rotateKey(
     const replaced = tables.keys.get(keyid) ?? key;
     return ok({ made: rowOf(ctx, tables, made.value), replaced: rowOf(ctx, tables, replaced) });
   });
+  if (rotated.ok && !rotated.value.replaced.stands) recheckViewers(ctx);
+  return rotated;
 }
 
 /** One transaction on behalf of who asks. A key of the account is judged in it; an operator was judged by the Worker. */
