@@ -6,7 +6,7 @@ import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { objectOf, renewal } from "./support/account.ts";
 import { completeWell, NOON, pass } from "./support/attempts.ts";
-import { as, operator, post, send } from "./support/client.ts";
+import { as, operator, person, post, send, submitted } from "./support/client.ts";
 import { quiet } from "./support/steps.ts";
 import {
   answered,
@@ -125,6 +125,20 @@ describe("an endpoint", () => {
     await ended(who, null);
     await targets.until(2);
     expect(targets.posts.map(signedBy)).toEqual([[hook.secret, rotated.secret], [rotated.secret]]);
+  });
+
+  it("may rotate the account's own secret before a tenant's first job", async () => {
+    const service = await person("service", "pro");
+    const path = "/api/v1/webhooks/secret";
+    const tenant = (init: RequestInit) => ({ ...init, headers: { ...init.headers, "X-User-ID": "tom" } });
+    const secret = async () => (await send(path, tenant(as(service.key)))).json<{ secret: string; version: number }>();
+    const first = await secret();
+    const rotated = await send(`${path}/rotate`, tenant(post(service.key, "{}")));
+    expect(rotated.status).toBe(200);
+    const next = await rotated.json<{ secret: string }>();
+    expect([next, (await secret()).secret]).toEqual([expect.objectContaining({ version: 2 }), next.secret]);
+    expect(next.secret).not.toBe(first.secret);
+    await submitted(service.key, { prompt: "a cat" }, { "X-User-ID": "tom" });
   });
 
   it("has a secret that is written nowhere: not in a row, a log line, nor the delivery itself (I52)", async () => {

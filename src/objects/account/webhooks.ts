@@ -100,13 +100,16 @@ export function rotateHookSecret(
   signer: HookSigner,
   overlapMs: number,
 ): Result<SecretState, Refusal> {
-  const tables = ctx.database.toRead();
+  // A tenant may rotate its own secret before its first job, as it may read it.
+  const tables = auth.by === "parent" && signer === "default" ? ctx.database.toWrite() : ctx.database.toRead();
   return ctx.database.transact(() => {
     const now = ctx.now();
-    const who = identify(tables, auth, now);
+    const tenant = tables && signer === "default" ? unwrittenTenant(ctx.settings, tables, auth, now) : null;
+    const who = tenant ? ok(tenant) : identify(tables, auth, now);
     if (!who.ok) return who;
     const one = tables?.endpoints.get(signer) ?? (signer === "default" ? unrotated(now) : null);
     if (!tables || !one) return refuse(NOT_FOUND);
+    if (tenant) tables.profile.put(tenant.profile);
     const previous_until = overlapMs > 0 ? now + overlapMs : null;
     const rotated = { ...one, secret_version: one.secret_version + 1, previous_until };
     tables.endpoints.put(rotated);
