@@ -84,7 +84,15 @@ describe("reads", () => {
     expect(Number(answer.headers.get("Retry-After"))).toBe(2);
     expect(answer.headers.get("X-RateLimit-Remaining")).toBe("0");
     expect(await refused(answer)).toEqual([429, "RATE_LIMIT_EXCEEDED"]);
-    expect((await call(user, "GET", "/models")).status).toBe(429);
+    for (const path of [
+      "/models",
+      "/keys",
+      "/webhooks",
+      "/webhooks/secret",
+      "/webhooks/deliveries",
+      "/webhooks/ep_0123456789ab",
+    ])
+      expect([path, (await call(user, "GET", path)).status]).toEqual([path, 429]);
     expect(await rowsOf(user.account)).toEqual(before);
     expect((await call(user, "POST", "/jobs", '{"prompt": "a"}')).status).toBe(202);
     now.mockReturnValue(now() + 2_000);

@@ -13,6 +13,7 @@ import { directoryTold } from "../directory-entries.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../errors.ts";
 import { forgetKey } from "../middleware/verified-keys.ts";
+import { withRate } from "../rate-headers.ts";
 import * as docs from "./keys-documents.ts";
 
 const HOUR_MS = 3_600_000;
@@ -20,7 +21,7 @@ const HOUR_MS = 3_600_000;
 export const keyRoutes = newRouteSet();
 
 addRoute(keyRoutes, docs.list, async (c) => {
-  const keys = await ownAccount(c).ownKeys(askerOf(c).proof);
+  const keys = withRate(c, await ownAccount(c).ownKeys(askerOf(c).proof));
   if (!keys.ok) return refusalResponse(c, keys.refusal);
   return c.json({ keys: keys.value.map((row) => shownKey(c.get("caller").account, row)) });
 });

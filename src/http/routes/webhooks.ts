@@ -19,6 +19,7 @@ import { callerAccount } from "../caller-account.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../errors.ts";
+import { withRate } from "../rate-headers.ts";
 import { hookTarget } from "../webhook-target.ts";
 import { deliveryQueryOf, deliveryQuerySchema, shownDelivery, shownSecret, shownWebhook } from "../webhook-views.ts";
 import * as docs from "./webhooks-documents.ts";
@@ -37,7 +38,7 @@ addRoute(webhookRoutes, docs.create, async (c) => {
 });
 
 addRoute(webhookRoutes, docs.list, async (c) => {
-  const found = await callerAccount(c).listEndpoints(c.get("caller").auth);
+  const found = withRate(c, await callerAccount(c).listEndpoints(c.get("caller").auth));
   return found.ok ? c.json({ webhooks: found.value.map(shownWebhook) }) : refusalResponse(c, found.refusal);
 });
 
@@ -48,7 +49,7 @@ addRoute(webhookRoutes, docs.rotateDefaultSecret, (c) => rotatedAnswer(c, "defau
 addRoute(webhookRoutes, docs.listDeliveries, async (c) => {
   const query = queryBy(c, deliveryQuerySchema);
   if (!query.ok) return refusalResponse(c, query.refusal);
-  const found = await callerAccount(c).listDeliveries(c.get("caller").auth, deliveryQueryOf(query.value));
+  const found = withRate(c, await callerAccount(c).listDeliveries(c.get("caller").auth, deliveryQueryOf(query.value)));
   if (!found.ok) return refusalResponse(c, found.refusal);
   const { deliveries, next_cursor } = found.value;
   return c.json({ deliveries: deliveries.map(shownDelivery), next_cursor });
@@ -57,7 +58,7 @@ addRoute(webhookRoutes, docs.listDeliveries, async (c) => {
 addRoute(webhookRoutes, docs.readDelivery, async (c) => {
   const id = deliveryOf(c);
   if (id === null) return refusalResponse(c, NOT_FOUND);
-  const found = await callerAccount(c).getDelivery(c.get("caller").auth, id);
+  const found = withRate(c, await callerAccount(c).getDelivery(c.get("caller").auth, id));
   return found.ok ? c.json(whole(found.value)) : refusalResponse(c, found.refusal);
 });
 
@@ -71,7 +72,7 @@ addRoute(webhookRoutes, docs.redeliver, async (c) => {
 addRoute(webhookRoutes, docs.read, async (c) => {
   const id = endpointOf(c);
   if (id === null) return refusalResponse(c, NOT_FOUND);
-  const found = await callerAccount(c).getEndpoint(c.get("caller").auth, id);
+  const found = withRate(c, await callerAccount(c).getEndpoint(c.get("caller").auth, id));
   return found.ok ? c.json(shownWebhook(found.value)) : refusalResponse(c, found.refusal);
 });
 
@@ -100,7 +101,7 @@ addRoute(webhookRoutes, docs.rotateSecret, (c) => rotatedAnswer(c, endpointOf(c)
 
 async function secretAnswer(c: Context<AppEnv>, signer: HookSigner | null): Promise<Response> {
   if (signer === null) return refusalResponse(c, NOT_FOUND);
-  return shown(c, await callerAccount(c).hookSecret(c.get("caller").auth, signer));
+  return shown(c, withRate(c, await callerAccount(c).hookSecret(c.get("caller").auth, signer)));
 }
 
 async function rotatedAnswer(c: Context<AppEnv>, signer: HookSigner | null): Promise<Response> {

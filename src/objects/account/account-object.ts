@@ -205,7 +205,7 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     return listKeys(this.#ctx);
   }
   async ownKeys(proof: KeyProof) {
-    return ownKeys(this.#ctx, proof);
+    return metered(this.#ctx, { by: "key", proof }, (ctx) => ownKeys(ctx, proof));
   }
   async revokeKey(keyid: KeyId, asker?: Asker) {
     return revokeKey(this.#ctx, keyid, asker);
@@ -230,10 +230,10 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     return createEndpoint(this.#ctx, auth, spec);
   }
   async listEndpoints(auth: Auth) {
-    return listEndpoints(this.#ctx, auth);
+    return metered(this.#ctx, auth, (ctx) => listEndpoints(ctx, auth));
   }
   async getEndpoint(auth: Auth, endpoint: EndpointId) {
-    return getEndpoint(this.#ctx, auth, endpoint);
+    return metered(this.#ctx, auth, (ctx) => getEndpoint(ctx, auth, endpoint));
   }
   async changeEndpoint(auth: Auth, endpoint: EndpointId, change: EndpointChange) {
     return changeEndpoint(this.#ctx, auth, endpoint, change);
@@ -242,16 +242,16 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     return removeEndpoint(this.#ctx, auth, endpoint);
   }
   async hookSecret(auth: Auth, signer: HookSigner) {
-    return hookSecret(this.#ctx, auth, signer);
+    return metered(this.#ctx, auth, (ctx) => hookSecret(ctx, auth, signer));
   }
   async rotateHookSecret(auth: Auth, signer: HookSigner, overlapMs: number) {
     return rotateHookSecret(this.#ctx, auth, signer, overlapMs);
   }
   async listDeliveries(auth: Auth, query: DeliveryQuery) {
-    return listDeliveries(this.#ctx, auth, query);
+    return metered(this.#ctx, auth, (ctx) => listDeliveries(ctx, auth, query));
   }
   async getDelivery(auth: Auth, delivery: DeliveryId) {
-    return getDelivery(this.#ctx, auth, delivery);
+    return metered(this.#ctx, auth, (ctx) => getDelivery(ctx, auth, delivery));
   }
   async redeliver(auth: Auth, delivery: DeliveryId) {
     return redeliver(this.#ctx, auth, delivery);

@@ -8,6 +8,7 @@ import type { KeyId, KeyKind, PoolName } from "../../protocol/ids.ts";
 import type { Result } from "../../protocol/result.ts";
 import type { LimitOverrides } from "../../protocol/roles.ts";
 import type { KeyProof } from "./auth.ts";
+import type { Metered } from "./clients.ts";
 
 export type AccountProfile = {
   role: string;
@@ -80,7 +81,7 @@ export interface CredentialRpc {
   /** All keys, for operators and for sockets that look whether their key stands. */
   listKeys(): Promise<KeyRow[]>;
   /** Those of the kind of the key that asks. */
-  ownKeys(proof: KeyProof): Promise<Result<KeyRow[], Refusal>>;
+  ownKeys(proof: KeyProof): Promise<Metered<KeyRow[]>>;
   revokeKey(keyid: KeyId, asker?: Asker): Promise<Result<KeyRow, Refusal>>;
   /** Makes `key` in the place of `keyid`, whose end comes to `overlapMs` from now or stays nearer. */
   rotateKey(keyid: KeyId, key: Successor, overlapMs: number, asker: Asker): Promise<Result<Rotated, Refusal>>;

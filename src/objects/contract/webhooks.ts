@@ -15,6 +15,7 @@ import type {
   TryOutcome,
 } from "../../protocol/webhooks.ts";
 import type { Auth } from "./auth.ts";
+import type { Metered } from "./clients.ts";
 
 /** `previous_until_ms`: the secret before it signs beside the present one until then. */
 export type SecretState = { signer: HookSigner; version: number; previous_until_ms: number | null };
@@ -80,16 +81,16 @@ export type DeliveryReport = {
 export interface WebhookRpc {
   /** VALIDATION_ERROR over 100 endpoints. */
   createEndpoint(auth: Auth, spec: EndpointSpec): Promise<Result<Endpoint, Refusal>>;
-  listEndpoints(auth: Auth): Promise<Result<Endpoint[], Refusal>>;
-  getEndpoint(auth: Auth, endpoint: EndpointId): Promise<Result<Endpoint, Refusal>>;
+  listEndpoints(auth: Auth): Promise<Metered<Endpoint[]>>;
+  getEndpoint(auth: Auth, endpoint: EndpointId): Promise<Metered<Endpoint>>;
   changeEndpoint(auth: Auth, endpoint: EndpointId, change: EndpointChange): Promise<Result<Endpoint, Refusal>>;
   /** What is under way to it is given up. */
   removeEndpoint(auth: Auth, endpoint: EndpointId): Promise<Result<null, Refusal>>;
-  hookSecret(auth: Auth, signer: HookSigner): Promise<Result<SecretState, Refusal>>;
+  hookSecret(auth: Auth, signer: HookSigner): Promise<Metered<SecretState>>;
   /** The secret before it goes on signing for `overlapMs`. */
   rotateHookSecret(auth: Auth, signer: HookSigner, overlapMs: number): Promise<Result<SecretState, Refusal>>;
-  listDeliveries(auth: Auth, query: DeliveryQuery): Promise<Result<DeliveryPage, Refusal>>;
-  getDelivery(auth: Auth, delivery: DeliveryId): Promise<Result<DeliveryRow, Refusal>>;
+  listDeliveries(auth: Auth, query: DeliveryQuery): Promise<Metered<DeliveryPage>>;
+  getDelivery(auth: Auth, delivery: DeliveryId): Promise<Metered<DeliveryRow>>;
   /** Tries it now, with the same id and bytes, and begins its schedule anew. CONFLICT where the bytes were erased. */
   redeliver(auth: Auth, delivery: DeliveryId): Promise<Result<DeliveryRow, Refusal>>;
 
