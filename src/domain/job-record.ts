@@ -88,7 +88,8 @@ export function endedJob(stored: StoredJob, live: LiveJob, ending: Ending): Stor
       receipt: ending.receipt,
       attempt: live.attempt,
       progress: live.progress,
-      progress_detail: live.progress_detail,
+      // What the last renewal said: how far it came, of one that did not come through.
+      progress_detail: ending.status === "succeeded" ? null : live.progress_detail,
       attempts: live.memo.attempts,
       events: live.memo.events,
       logs: live.memo.logs,

@@ -17,6 +17,7 @@ import {
   seenAs,
   type TestAccount,
 } from "./support/account.ts";
+import { detail } from "./support/sockets.ts";
 
 async function completeWith(account: TestAccount, lease: LeaseFields) {
   const granted = await account.stub().grantUploads(lease);
@@ -41,6 +42,32 @@ describe("the path of a job", () => {
     expect(record).toMatchObject({ status: "succeeded", progress: 1, revision: 3, error: null });
     expect(record.artifacts.map((a) => a.filename)).toEqual(["image_0.png", "image_1.png"]);
     expect(record.receipt).toMatchObject({ attempts: 1, attempts_charged: 1, gpu_seconds: 0.11 });
+  });
+
+  it("says where a job stands until it has succeeded, and where it stood when it has not", async () => {
+    const account = await openAccount();
+    const progress_detail = {
+      ...detail(),
+      phase: "executing" as const,
+      current_node: "3",
+      nodes_done: 4,
+      nodes_total: 7,
+    };
+    const ended = async (end: (lease: LeaseFields) => Promise<unknown>) => {
+      const job = await account.submitOne();
+      const lease = await account.lease(job);
+      await account.stub().renew(lease, renewal({ progress_detail }));
+      expect((await account.get(job)).progress_detail).toEqual(progress_detail);
+      await end(lease);
+      return (await account.get(job)).progress_detail;
+    };
+    expect(await ended((lease) => completeWith(account, lease))).toBeNull();
+    const stopped = { how: "interrupted", gpu_idle_after_ms: 5 } as const;
+    const canceled = await ended(async (lease) => {
+      await account.stub().cancelJob(account.auth, lease.job);
+      await account.stub().stopped(lease, stopped);
+    });
+    expect(canceled).toEqual(progress_detail);
   });
 
   it("hands the workflow to the agent byte for byte", async () => {
