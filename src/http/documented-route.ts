@@ -55,9 +55,7 @@ export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandle
   routes.openAPIRegistry.registerPath(route);
   routes.on(config.method.toUpperCase(), [route.getRoutingPath(), ...(aliases ?? [])], async (c, next) => {
     if (when !== undefined && !when(c)) return next();
-    const refused = await check(c);
-    if (refused !== null) return refused;
-    const answer = await handler(c);
+    const answer = (await check(c)) ?? (await handler(c));
     return RATED.has(policy) ? ensureRateHeaders(c, answer) : answer;
   });
 }

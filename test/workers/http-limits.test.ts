@@ -48,6 +48,8 @@ describe("rate headers", () => {
     }
     expect(hasRates(await send("/health", as(user.key))), "an open route with a key").toBe(true);
     expect(ratesOf(await send("/ping")).every((value) => value === null)).toBe(true);
+    for (const init of [as(user.key, { "X-User-ID": "tom" }), as((await person("service")).key)])
+      expect(hasRates(await send("/api/v1/jobs", init)), "an X-User-ID that is wrong, or missing").toBe(true);
     for (const key of ["junk", unknownKey("user")])
       expect(ratesOf(await send("/api/v1/jobs", as(key))).every((value) => value === null)).toBe(true);
   });
