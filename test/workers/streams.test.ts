@@ -213,6 +213,13 @@ describe("server-sent events", () => {
     const answer = await send(`/api/v1/jobs/${owned.job}/events`, as(owned.key));
     await eventsOf(answer).cancel();
     await settled(owned);
+    const head = await send(`/api/v1/jobs/${owned.job}/events`, { ...as(owned.key), method: "HEAD" });
+    expect([head.status, head.headers.get("Content-Type"), head.body]).toEqual([
+      200,
+      answer.headers.get("Content-Type"),
+      null,
+    ]);
+    await settled(owned);
   });
 
   it("I43, F75: leave out progress for a reader that is behind, and end for one that does not read at all", async () => {

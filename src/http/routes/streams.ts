@@ -50,7 +50,12 @@ addRoute(streamRoutes, docs.events, async (c) => {
   if (job === null) return refusalResponse(c, NOT_FOUND);
   const lastSeq = seqOf(c.req.header("Last-Event-ID") ?? c.req.query("last_seq"));
   const opened = await openSocket(c, job, "sse", lastSeq);
-  return opened.webSocket ? eventStream(opened.webSocket) : opened;
+  if (!opened.webSocket) return opened;
+  const stream = eventStream(opened.webSocket);
+  if (c.req.method !== "HEAD") return stream;
+  // Nobody will read it, and nobody would end it either.
+  await stream.body?.cancel();
+  return new Response(null, stream);
 });
 
 addRoute(streamRoutes, docs.ticket, async (c) => {
