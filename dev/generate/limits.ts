@@ -54,7 +54,7 @@ ${table(["", ...names], rows)}
 
 \`tenant\` is every user that a service key names in \`X-User-ID\`. Over a limit the answer is 429 with \`Retry-After\`:
 \`RATE_LIMIT_EXCEEDED\` (too fast), \`CONCURRENCY_LIMIT\` (too many unfinished), \`QUOTA_EXCEEDED\` (the day is used up). The day begins
-at 00:00 UTC. A canceled or failed job counts for the day; a refused request and a replay do not.
+at 00:00 UTC. A job counts for the day it was submitted on, unless it ended before it started; a refused request and a replay do not.
 When a pool's backlog is over ${number(settings.MAX_QUEUED)} jobs, submits to it are shed: 429 \`QUEUE_FULL\`.
 An address that sends no valid key may ask ${number(edge.limit)} times in ${edge.period} s.`;
 }
