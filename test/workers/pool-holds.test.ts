@@ -7,6 +7,7 @@ import { accountOf } from "../../src/objects/locate.ts";
 import { jobIdSchema } from "../../src/protocol/ids.ts";
 import { AGENT_PROTOCOL } from "../../src/protocol/version.ts";
 import { bindings } from "./support/account.ts";
+import { call, claimBody, newAgent, signedRef } from "./support/agent.ts";
 import { as, operator, person, post, send, submitted } from "./support/client.ts";
 import { openDirectory } from "./support/directory.ts";
 import { answered, connect, isOffer, objectOf, offered, offerOf, openPool } from "./support/pool.ts";
@@ -97,6 +98,23 @@ describe("operators", () => {
     expect((await admin(`/agents/${agent}`)).body).toMatchObject({ hold: { kind: "pause", until }, processes: [] });
     expect((await admin(`/agents/${agent}/drain`, {})).body.hold).toEqual({ kind: "drain", until: null });
     expect((await admin(`/agents/${agent}/resume`, {})).body.hold).toBeNull();
+  });
+
+  it("keep an agent that did not hear of its pause from claiming, but not from what it claimed before", async () => {
+    const { agent, token } = await newAgent();
+    const user = await person();
+    const jobs = [await submitted(user.key, { prompt: "a" }), await submitted(user.key, { prompt: "b" })];
+    const [had, next] = jobs.map(({ job_id }) => claimBody(signedRef(user.account, job_id)));
+    const claim = async (body: object | undefined) => {
+      const answer = await call(token, "/claims", body);
+      return [answer.status, (await answer.json<{ refusal?: string }>()).refusal];
+    };
+    expect(await claim(had)).toEqual([200, undefined]);
+    await admin(`/agents/${agent}/pause`, {});
+    expect(await claim(next)).toEqual([409, "not_yet"]);
+    expect(await claim(had)).toEqual([200, undefined]);
+    await admin(`/agents/${agent}/resume`, {});
+    expect(await claim(next)).toEqual([200, undefined]);
   });
 
   it("are told which time is not acceptable, and that an agent or pool is not there", async () => {

@@ -3,7 +3,7 @@
  * Invariant: a token whose MAC does not hold wakes no object; a no is never remembered; a revoked token is refused within 30 s.
  */
 import type { Context } from "hono";
-import type { KeyProof, KnownAgent } from "../../objects/contract.ts";
+import type { Hold, KeyProof, KnownAgent } from "../../objects/contract.ts";
 import { poolOf } from "../../objects/locate.ts";
 import { poolConfig } from "../../platform/env.ts";
 import { HEADER_PROTOCOL } from "../../protocol/agent-api.ts";
@@ -31,6 +31,17 @@ export async function checkAgent(c: Context<AppEnv>): Promise<Response | null> {
   c.set("agent", known.identity);
   c.set("agent_hold", known.hold);
   return null;
+}
+
+/** Whether an operator keeps the caller from new work. A yes is asked for again: the end of a hold is not found 30 s late. */
+export async function isHeld(c: Context<AppEnv>): Promise<boolean> {
+  if (!inForce(c.get("agent_hold"))) return false;
+  forgetAgent(c.get("agent").agent);
+  return (await checkAgent(c)) !== null || inForce(c.get("agent_hold"));
+}
+
+function inForce(hold: Hold | null): boolean {
+  return hold !== null && (hold.until === null || hold.until > Date.now());
 }
 
 /** 426 with the accepted range for any version this control plane does not speak. */

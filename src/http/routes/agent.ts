@@ -18,7 +18,7 @@ import {
 import type { RefFields } from "../../protocol/ids.ts";
 import { agentBody, agentError, agentException } from "../agent-answer.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
-import { checkAgent } from "../middleware/authenticate-agent.ts";
+import { checkAgent, isHeld } from "../middleware/authenticate-agent.ts";
 import * as docs from "./agent-documents.ts";
 import { agentLeaseRoutes } from "./agent-leases.ts";
 import { agentQueueRoutes } from "./agent-queue.ts";
@@ -50,7 +50,8 @@ addRoute(agentRoutes, docs.claim, async (c) => {
   if (ref.pool !== agent.pool) return refused("wrong_pool");
   const { claim_id, slot, ahead } = body.value;
   const { job, attempt } = ref;
-  const claim = await accountOf(c.env, ref.account).claim({ job, attempt, claim_id, agent, slot, ahead });
+  const held = await isHeld(c);
+  const claim = await accountOf(c.env, ref.account).claim({ job, attempt, claim_id, agent, slot, ahead, held });
   if (!claim.ok) return refused(claim.refusal);
   count("comfy_edge_claims_total", { outcome: "granted" });
   return c.json(await grantBody(settings, ref, claim.value));

@@ -57,6 +57,7 @@ function claimIn(
       : refuse("already_claimed");
   }
   if (command.attempt !== job.attempt + 1) return refuse("gone");
+  if (command.held) return refuse("not_yet");
   const now = ctx.now();
   const refusal = notForThem(job, command, othersLive, now);
   if (refusal) return refuse(refusal);

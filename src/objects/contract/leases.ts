@@ -29,6 +29,8 @@ export type ClaimCommand = {
   agent: AgentIdentity;
   slot: number;
   ahead: boolean;
+  /** The agent or its pool is kept from new work; an attempt it has already is still its own. */
+  held?: boolean;
 };
 export type ClaimGrant = {
   nonce: string;
