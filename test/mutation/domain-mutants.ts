@@ -91,8 +91,8 @@ export const DOMAIN_MUTANTS: readonly Mutant[] = [
   },
   {
     file: "src/domain/advance.ts",
-    find: 'discard: ended !== null && ended.started_at !== null && rule.to !== "succeeded",',
-    replace: "discard: ended !== null && ended.started_at !== null,",
+    find: 'discard: ended !== null && rule.to !== "succeeded" && (',
+    replace: "discard: ended !== null && (",
     why: "the objects of a committed attempt would be deleted",
     tests: STATES,
   },
