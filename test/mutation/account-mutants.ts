@@ -235,9 +235,9 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
   },
   {
     file: "src/objects/account/drain.ts",
-    find: "const later = now + AFTER_FAULT_MS;",
-    replace: "const later = null;",
-    why: "an alarm that failed would be the last",
+    find: "effects.due = earliest(earliest(tables.live.nextDue(), owed.due), hooks.due);",
+    replace: "effects.due = null;",
+    why: "an alarm would be the last",
     tests: TIME,
   },
   {
