@@ -14,8 +14,8 @@ const LINES = workers("logs.test.ts");
 export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     file: "src/http/documented-route.ts",
-    find: "if (refused !== null) return refused;",
-    replace: "",
+    find: "const answer = (await check(c)) ?? (await handler(c));",
+    replace: "const answer = await handler(c);",
     why: "identity: a route would answer without its policy's check",
     tests: MATRIX,
   },
