@@ -21,7 +21,15 @@ const ALLOWED: Record<string, { ours: string[]; packages: string[] | "any" }> = 
   },
   "src/platform": {
     ours: ["src/platform", "src/protocol"],
-    packages: ["zod", "drizzle-orm", "aws4fetch", "@noble/hashes", "hono", "standardwebhooks", "@cloudflare/workers-types"],
+    packages: [
+      "zod",
+      "drizzle-orm",
+      "aws4fetch",
+      "@noble/hashes",
+      "hono",
+      "standardwebhooks",
+      "@cloudflare/workers-types",
+    ],
   },
   "src/objects": {
     ours: ["src/objects", "src/domain", "src/storage", "src/platform", "src/protocol"],

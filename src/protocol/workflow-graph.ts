@@ -96,7 +96,9 @@ function nodesOf(graph: Json): Result<Map<string, JsonObject>, Refusal> {
   const nodes = new Map<string, JsonObject>();
   for (const [id, node] of entries) {
     if (!NODE_ID.test(id) || FORBIDDEN_NAMES.has(id))
-      return invalid("bad_id", "A node id must be 1 to 64 letters, digits and _ : . - of ASCII.", { node: id.slice(0, 64) });
+      return invalid("bad_id", "A node id must be 1 to 64 letters, digits and _ : . - of ASCII.", {
+        node: id.slice(0, 64),
+      });
     if (!isObject(node))
       return invalid("bad_node", "A node must be an object with class_type and inputs.", { node: id });
     nodes.set(id, node);

@@ -63,7 +63,10 @@ describe("who may speak", () => {
     const agent = await newAgent();
     const wrong = await call(agent.token, "/claims", { ref: "r", claim_id: "short", slot: 0, ahead: false });
     expect(wrong.status).toBe(400);
-    expect(await wrong.json()).toMatchObject({ error: "bad_request", message: expect.stringMatching(/^Field claim_id:/) });
+    expect(await wrong.json()).toMatchObject({
+      error: "bad_request",
+      message: expect.stringMatching(/^Field claim_id:/),
+    });
     expect((await call(agent.token, "/claims", "{")).status).toBe(400);
     expect((await call(agent.token, "/claims", "x".repeat(10_485_761))).status).toBe(413);
   });
