@@ -5,6 +5,9 @@ import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { devVars } from "./dev/dev-vars.ts";
 
+/** On a shared machine one slow moment is no verdict; the report names every test that needed its second try. */
+const RETRIES = process.env.CI ? 1 : 0;
+
 const node = (name: string, timeoutMs: number) => ({
   test: {
     name,
@@ -12,6 +15,7 @@ const node = (name: string, timeoutMs: number) => ({
     include: name === "unit" ? ["test/unit/**/*.test.ts", "test/architecture.test.ts"] : [`test/${name}/**/*.test.ts`],
     testTimeout: timeoutMs,
     hookTimeout: 60_000,
+    retry: RETRIES,
   },
 });
 
@@ -53,6 +57,7 @@ export default defineConfig({
           name: "workers",
           include: ["test/workers/**/*.test.ts"],
           testTimeout: 30_000,
+          retry: RETRIES,
           provide: { asked },
           setupFiles: ["test/workers/support/canary.ts"],
         },
