@@ -45,6 +45,7 @@ describe("a user", () => {
     expect(await limits()).toMatchObject({ max_active: 25, daily: 100 });
     const { users } = await byAdmin<{ users: { user_id: string; name: string }[] }>("GET", "/users?limit=200");
     expect(users.find((user) => user.user_id === user_id)).toMatchObject({ name: "Grace", role: "pro" });
+    expect(await byAdmin("PATCH", `/users/${user_id}`, {})).toMatchObject({ status: 200 });
     expect(await byAdmin("PATCH", `/users/${user_id}`, { default_pool: "nowhere" })).toMatchObject({ status: 422 });
     expect(await byAdmin("PATCH", `/users/${user_id}`, { limits: { gpus: 1 } })).toMatchObject({ status: 422 });
   });

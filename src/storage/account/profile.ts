@@ -31,7 +31,7 @@ export type ProfileTable = {
   get(): StoredProfile | null;
   /** Makes the row, or updates role, region, name and pool; everything else stays. */
   put(profile: NewProfile): void;
-  /** Writes what `change` names; throws where there is no row. */
+  /** Writes what `change` names, and nothing where it names nothing; throws where there is no row. */
   change(change: Partial<Omit<StoredProfile, "parent" | "created_at">>): void;
   /** The compare-and-set behind the bootstrap token: true for the one call that turned it. */
   takeBootstrap(): boolean;
@@ -68,11 +68,9 @@ export function profileTable(db: AccountDb, memory: AccountMemory): ProfileTable
     change: ({ limits, ...rest }) => {
       known.forget();
       const text = limits === undefined ? {} : { limits: limits === null ? null : JSON.stringify(limits) };
-      const changed = db
-        .update(account)
-        .set({ ...rest, ...text })
-        .returning({ one: account.one })
-        .all();
+      const named = { ...rest, ...text };
+      if (Object.values(named).every((value) => value === undefined)) return;
+      const changed = db.update(account).set(named).returning({ one: account.one }).all();
       if (changed.length !== 1) throw new Error("there is no account to change");
     },
     takeBootstrap: () => bootstrap.all({ one: 1 }).length === 1,
