@@ -110,13 +110,8 @@ function withLogs(job: LiveJob, event: LiveEvent): LiveJob {
 
 /** Only an agent that says so itself surely uploaded nothing: one may be lost before it says that it executes. */
 function isHandedBack(event: LiveEvent): boolean {
-  if (event.name === "release") return true;
-  return (
-    event.name.startsWith("fail") &&
-    "error" in event &&
-    event.error.code !== "STORAGE_FAILED" &&
-    event.metrics.run_ms === 0
-  );
+  if (event.name !== "fail" && event.name !== "fail_transient") return event.name === "release";
+  return event.error.code !== "STORAGE_FAILED" && event.metrics.run_ms === 0;
 }
 
 function factsOf(job: LiveJob): Facts {

@@ -10,7 +10,7 @@ export type GraphNode = {
   readonly inputs: ReadonlyMap<string, Json>;
 };
 
-export function entriesOf(value: Json | undefined): [string, Json][] {
+function entriesOf(value: Json | undefined): [string, Json][] {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
 }
 

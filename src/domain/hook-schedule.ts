@@ -8,9 +8,7 @@ import type { TryOutcome } from "../protocol/webhooks.ts";
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 /** Milliseconds after the first try, of a schedule that spans a day. */
-const OFFSETS_MS = [0, 5_000, 5 * MINUTE_MS, 30 * MINUTE_MS, 2, 5, 10, 14, 20, 24].map((offset, i) =>
-  i < 4 ? offset : offset * HOUR_MS,
-);
+const OFFSETS_MS = [0, 5_000, 5 * MINUTE_MS, 30 * MINUTE_MS, ...[2, 5, 10, 14, 20, 24].map((hours) => hours * HOUR_MS)];
 export const SPAN_MS = 24 * HOUR_MS;
 /** Of the gap before a try, both ways. */
 const JITTER = 0.1;

@@ -3,7 +3,7 @@
  * Invariant: only literals count; a name that comes over a link is not known before the run.
  */
 import type { Json } from "../protocol/json.ts";
-import { entriesOf } from "./graph-values.ts";
+import { graphNodes } from "./graph-values.ts";
 
 /** Input of any class that names a model file -> its folder. */
 const KIND_OF_INPUT: ReadonlyMap<string, string> = new Map([
@@ -48,21 +48,20 @@ export function modelKind(classType: string, input: string): string | null {
 /** Models whose absence can be told from a list of what is there. */
 export function listedModels(graph: Json): NamedModel[] {
   const found: NamedModel[] = [];
-  for (const [node, value] of entriesOf(graph)) {
-    const members = new Map(entriesOf(value));
-    for (const [input, name] of entriesOf(members.get("inputs"))) {
-      const kind = typeof name === "string" ? modelKind(String(members.get("class_type")), input) : null;
-      if (kind !== null && typeof name === "string" && LISTED.has(kind)) found.push({ kind, name, node, input });
+  for (const { id, class_type, inputs } of graphNodes(graph))
+    for (const [input, name] of inputs) {
+      if (typeof name !== "string") continue;
+      const kind = modelKind(class_type, input);
+      if (kind !== null && LISTED.has(kind)) found.push({ kind, name, node: id, input });
     }
-  }
   return found;
 }
 
 /** Names of model files as the graph spells them, at most 16: what an agent should have loaded, by whatever node. */
 export function modelFilesOf(graph: Json): string[] {
   const names = new Set<string>();
-  for (const [, node] of entriesOf(graph))
-    for (const [, value] of entriesOf(new Map(entriesOf(node)).get("inputs")))
+  for (const { inputs } of graphNodes(graph))
+    for (const value of inputs.values())
       if (typeof value === "string" && value.length <= 256 && MODEL_FILE.test(value)) names.add(value);
   return [...names].slice(0, MAX_FILES);
 }
