@@ -73,6 +73,11 @@ export type StoredJob = {
   readonly outcome: JobOutcome | null;
 };
 
+/** Until when a job that is over is kept, ms UTC; null for one that is not. */
+export function expiresAt({ finished_at, order }: Pick<StoredJob, "finished_at" | "order">): number | null {
+  return finished_at === null ? null : finished_at + order.retention_days * DAY_MS;
+}
+
 /** The lasting part as it is after the end. */
 export function endedJob(stored: StoredJob, live: LiveJob, ending: Ending): StoredJob {
   return {
@@ -147,7 +152,7 @@ export function recordOf(input: {
     queued_at: stored.queued_at,
     started_at: live?.started_at ?? stored.started_at,
     finished_at: stored.finished_at,
-    expires_at: stored.finished_at === null ? null : stored.finished_at + order.retention_days * DAY_MS,
+    expires_at: expiresAt(stored),
     attempt: live?.attempt ?? outcome?.attempt ?? 0,
     max_attempts: order.max_attempts,
     cancel_requested: status === "canceling" || status === "canceled",

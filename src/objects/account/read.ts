@@ -116,7 +116,7 @@ export function usage(ctx: AccountContext, auth: Auth): Result<Usage, Refusal> {
   if (!who.ok) return who;
   const role = roleOf(ctx.settings, who.value.profile);
   const today = tables?.jobs.countCharged(firstIdAt(utcDay(now)), Number.MAX_SAFE_INTEGER) ?? 0;
-  const days = tables?.jobs.byDay(firstIdAt(utcDay(now) - (USAGE_DAYS - 1) * DAY_MS)) ?? [];
+  const days = tables?.jobs.byDay(utcDay(now) - (USAGE_DAYS - 1) * DAY_MS) ?? [];
   const { active, running } = tables?.live.totals() ?? { active: 0, running: 0 };
   return ok({
     role: who.value.profile.role,

@@ -3,7 +3,7 @@
  * Invariant: rows go before the files they name, both owed in one transaction: what is shown is there, what is gone is shown to
  * nobody. The bucket's lifecycle rules are the backstop, two days later.
  */
-import { erasedJob, type StoredJob } from "../../domain/job-record.ts";
+import { erasedJob, expiresAt, type StoredJob } from "../../domain/job-record.ts";
 import { parseArtifactKey } from "../../protocol/bucket-keys.ts";
 import { isTerminal } from "../../protocol/states.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
@@ -11,7 +11,6 @@ import type { Tidied } from "../contract.ts";
 import { DISCARD_AFTER_MS } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 
-const DAY_MS = 86_400_000;
 /** Jobs of one pass: each is a row deleted. */
 const BATCH = 500;
 /** Objects of one outbox entry: R2's limit of one delete. */
@@ -19,7 +18,8 @@ const KEYS = 1_000;
 
 /** Whether a job may still be shown. */
 export function isKept(stored: Pick<StoredJob, "finished_at" | "order">, now: number): boolean {
-  return stored.finished_at === null || stored.finished_at + stored.order.retention_days * DAY_MS > now;
+  const until = expiresAt(stored);
+  return until === null || until > now;
 }
 
 /** Called inside a transaction. How many went; `more`: others wait for the next pass. */

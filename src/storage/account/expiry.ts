@@ -6,12 +6,10 @@ import { and, eq, inArray, isNotNull, lte, notInArray, sql } from "drizzle-orm";
 import type { StoredJob } from "../../domain/job-record.ts";
 import type { JobId } from "../../protocol/ids.ts";
 import type { AccountDb } from "./database.ts";
-import { type DayTotals, dayTotals, storedJobOf } from "./jobs.ts";
+import { type DayTotals, dayTotals, docOf, storedJobOf } from "./jobs.ts";
 import type { AccountMemory } from "./memory.ts";
 import { days, jobs, payloads } from "./schema.ts";
-
-/** Values of one statement. */
-const CHUNK = 90;
+import { inChunks } from "./slots.ts";
 
 export type ExpiryTable = {
   /** Looks at every row, once an hour at most: at most `limit` of those that have passed it. */
@@ -33,8 +31,7 @@ export function expiryTable(db: AccountDb, memory: AccountMemory): ExpiryTable {
         .all()
         .map(storedJobOf),
     remove: (gone) => {
-      for (let n = 0; n < gone.length; n += CHUNK) {
-        const some = gone.slice(n, n + CHUNK);
+      for (const some of inChunks(gone)) {
         for (const day of dayTotals(db, inArray(jobs.job, some))) addDay(db, day);
         db.delete(jobs).where(inArray(jobs.job, some)).run();
       }
@@ -43,8 +40,10 @@ export function expiryTable(db: AccountDb, memory: AccountMemory): ExpiryTable {
       memory.forget();
     },
     empty: (job) => {
-      const doc = JSON.stringify({ order: job.order, outcome: job.outcome });
-      db.update(jobs).set({ doc, payload: "", expires_at: null }).where(eq(jobs.job, job.job)).run();
+      db.update(jobs)
+        .set({ doc: docOf(job), payload: "", expires_at: null })
+        .where(eq(jobs.job, job.job))
+        .run();
       memory.forget();
     },
   };

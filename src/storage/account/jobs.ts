@@ -3,7 +3,7 @@
  * Invariant: a terminal row is written again only to erase its data; the state of a live job is read from its live row.
  */
 import { and, desc, eq, gte, inArray, isNotNull, or, type SQL, sql } from "drizzle-orm";
-import type { JobOrder, JobOutcome, StoredJob } from "../../domain/job-record.ts";
+import { expiresAt, type JobOrder, type JobOutcome, type StoredJob } from "../../domain/job-record.ts";
 import type { LiveJob } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
 import type { JobState } from "../../protocol/states.ts";
@@ -12,8 +12,6 @@ import { liveJobOf } from "./live.ts";
 import type { AccountMemory } from "./memory.ts";
 import { days, jobs, live } from "./schema.ts";
 import { fromOwnRow, slot, slots } from "./slots.ts";
-
-const DAY_MS = 86_400_000;
 
 export type JobFilter = {
   readonly status: readonly JobState[] | null;
@@ -44,7 +42,7 @@ export type JobTable = {
   /** Counts to at most `atMost`. */
   count(filter: JobFilter, atMost: number): number;
   /** By UTC day of submission, oldest first. */
-  byDay(fromId: string): DayTotals[];
+  byDay(fromMs: number): DayTotals[];
 };
 
 export function jobTable(db: AccountDb, memory: AccountMemory): JobTable {
@@ -93,7 +91,7 @@ function rowsOf(
     end: (job) => {
       if (end.all(rowOf(job)).length !== 1) throw new Error("a job ended that had ended before");
     },
-    erase: (job) => erase.run({ job: job.job, doc: rowOf(job).doc }),
+    erase: (job) => erase.run({ job: job.job, doc: docOf(job) }),
     payloadOf: (job) => payload.get({ job })?.payload || null,
   };
 }
@@ -139,10 +137,10 @@ function listingOf(db: AccountDb, total: Total): Pick<JobTable, "list" | "count"
       const found = base.where(whereOf(filter, null)).limit(atMost).as("found");
       return db.select({ n: sql<number>`count(*)` }).from(found).get()?.n ?? 0;
     },
-    byDay: (fromId) => {
-      const first = new Date(Number.parseInt(fromId.slice(2, 10), 16) * 1000).toISOString().slice(0, 10);
+    byDay: (fromMs) => {
+      const first = new Date(fromMs).toISOString().slice(0, 10);
       const gone = db.select().from(days).where(gte(days.date, first)).all();
-      return merged([...gone, ...dayTotals(db, gte(jobs.job, fromId))]);
+      return merged([...gone, ...dayTotals(db, gte(jobs.job, firstIdAt(fromMs)))]);
     },
   };
 }
@@ -216,6 +214,11 @@ export function storedJobOf(row: typeof jobs.$inferSelect): StoredJob {
   };
 }
 
+/** What of a job is no column. */
+export function docOf({ order, outcome }: StoredJob): string {
+  return JSON.stringify({ order, outcome });
+}
+
 function rowOf(job: StoredJob): Omit<typeof jobs.$inferSelect, "payload"> {
   return {
     job: job.job,
@@ -227,7 +230,7 @@ function rowOf(job: StoredJob): Omit<typeof jobs.$inferSelect, "payload"> {
     gpu_ms: job.gpu_ms,
     tat: job.tat,
     template: job.order.template?.id ?? null,
-    doc: JSON.stringify({ order: job.order, outcome: job.outcome }),
-    expires_at: job.finished_at === null ? null : job.finished_at + job.order.retention_days * DAY_MS,
+    doc: docOf(job),
+    expires_at: expiresAt(job),
   };
 }

@@ -6,6 +6,7 @@ import { inArray, notExists, sql } from "drizzle-orm";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import type { AccountDb } from "./database.ts";
 import { days, deliveries, endpoints, hooks, idempotency, jobs, live, payloads } from "./schema.ts";
+import { inChunks } from "./slots.ts";
 
 /** What goes with the jobs, each with its key. */
 const WHOLE: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
@@ -16,8 +17,6 @@ const WHOLE: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [deliveries, deliveries.delivery],
   [days, days.date],
 ];
-/** A statement takes 100 values. */
-const CHUNK = 100;
 
 /** Deletes at most `limit` rows of each table; returns how many. */
 export function purge(db: AccountDb, limit: number): number {
@@ -29,9 +28,6 @@ export function purge(db: AccountDb, limit: number): number {
 }
 
 function remove(db: AccountDb, table: SQLiteTable, key: SQLiteColumn, rows: readonly { key: unknown }[]): number {
-  for (let n = 0; n < rows.length; n += CHUNK) {
-    const some = rows.slice(n, n + CHUNK).map((row) => row.key);
-    db.delete(table).where(inArray(key, some)).run();
-  }
+  for (const some of inChunks(rows.map((row) => row.key))) db.delete(table).where(inArray(key, some)).run();
   return rows.length;
 }

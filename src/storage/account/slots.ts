@@ -17,6 +17,16 @@ export function slots<T extends SQLiteTable>(table: T): { [K in keyof T["$inferS
   return Object.fromEntries(entries) as { [K in keyof T["$inferSelect"]]: SQL };
 }
 
+/** Values one statement takes: the runtime's limit. */
+const MAX_VALUES = 100;
+
+/** As few statements as there are chunks: each binds every value of one, and nothing else. */
+export function inChunks<T>(values: readonly T[]): T[][] {
+  const chunks: T[][] = [];
+  for (let n = 0; n < values.length; n += MAX_VALUES) chunks.push(values.slice(n, n + MAX_VALUES));
+  return chunks;
+}
+
 /** Text that this code wrote into its own row comes back as what it was: the one place that trusts it. */
 export function fromOwnRow<T>(text: string): T {
   return JSON.parse(text) as T;
