@@ -4,13 +4,14 @@
  */
 import type { Context } from "hono";
 import { EDGE_HEADERS, type ViewerIdentity } from "../../objects/contract.ts";
-import { accountOf, progressOf } from "../../objects/locate.ts";
+import { progressOf } from "../../objects/locate.ts";
 import { randomBase32 } from "../../platform/hash.ts";
 import { macsOf } from "../../platform/macs.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { refusalOf } from "../../protocol/errors.ts";
-import { type JobId, jobIdSchema, keyIdSchema, ticketNonce } from "../../protocol/ids.ts";
+import { type JobId, keyIdSchema, ticketNonce } from "../../protocol/ids.ts";
 import { VIEWER_SUBPROTOCOL } from "../../protocol/progress.ts";
+import { callerAccount, jobIdOf } from "../caller-account.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse, UNAUTHORIZED } from "../errors.ts";
@@ -62,7 +63,7 @@ addRoute(streamRoutes, docs.ticket, async (c) => {
   const job = jobIdOf(c);
   const caller = c.get("caller");
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = await accountOf(c.env, caller.account, caller.region).admitViewer(caller.auth, job);
+  const found = await callerAccount(c).admitViewer(caller.auth, job);
   if (!found.ok) return refusalResponse(c, found.refusal);
   const { account, keyid } = keyOf(caller);
   const nonce = ticketNonce({ account, keyid: keyIdSchema.parse(keyid) }, randomBase32(12));
@@ -109,13 +110,6 @@ function closedSocket(c: Context<AppEnv>, reason: string): Response {
 function offersProtocol(c: Context<AppEnv>): boolean {
   const offered = c.req.header("Sec-WebSocket-Protocol") ?? "";
   return offered.split(",").some((name) => name.trim() === VIEWER_SUBPROTOCOL);
-}
-
-function jobIdOf(c: Context<AppEnv>): JobId | null {
-  const parsed = jobIdSchema.safeParse(c.req.param("id"));
-  if (!parsed.success) return null;
-  c.set("job", parsed.data);
-  return parsed.data;
 }
 
 /** Null for none, and for what is no number of ours. */
