@@ -8,6 +8,7 @@ import { isTerminal, type JobState } from "../../../protocol/states.ts";
 import { callerAccount, jobIdOf } from "../../caller-account.ts";
 import { addRoute, newRouteSet } from "../../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../../errors.ts";
+import { withRate } from "../../rate-headers.ts";
 import { parseBy, readJson } from "../../request-body.ts";
 import { submitCommand } from "../../submit-command.ts";
 import { onlyJob, submittedJobs } from "../../submitted.ts";
@@ -39,7 +40,7 @@ addRoute(v1Routes, docs.list, async (c) => {
   const caller = c.get("caller");
   if (user_id !== null && user_id !== (caller.kind === "service" ? caller.user_id : caller.account))
     return refusalResponse(c, FOREIGN_USER);
-  const page = await callerAccount(c).listJobs(caller.auth, query);
+  const page = withRate(c, await callerAccount(c).listJobs(caller.auth, query));
   if (!page.ok) return refusalResponse(c, page.refusal);
   const views = await Promise.all(page.value.records.map((record) => renderJobListItem(c.get("settings"), record)));
   return c.json({ jobs: views.map(v1ListItem) });
@@ -48,7 +49,7 @@ addRoute(v1Routes, docs.list, async (c) => {
 addRoute(v1Routes, docs.read, async (c) => {
   const job = jobIdOf(c);
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = await callerAccount(c).getJob(c.get("caller").auth, job);
+  const found = withRate(c, await callerAccount(c).getJob(c.get("caller").auth, job));
   if (!found.ok) return refusalResponse(c, found.refusal);
   return c.json(v1Job(await renderJobView(c.get("settings"), found.value)));
 });
