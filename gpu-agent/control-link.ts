@@ -9,6 +9,7 @@ import { PING, PONG } from "../src/protocol/progress.ts";
 import { AGENT_PROTOCOL } from "../src/protocol/version.ts";
 import { jittered } from "./clock.ts";
 import { Rejected } from "./control-plane.ts";
+import { jsonOrNull } from "./json.ts";
 
 export type ControlHandlers = {
   opened(): void;
@@ -148,12 +149,4 @@ function ping(socket: WebSocket, life: { missed: number; answers: boolean }): vo
   }
   life.missed++;
   socket.send(PING);
-}
-
-function jsonOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -15,6 +15,7 @@ import {
 } from "../src/protocol/progress.ts";
 import { AGENT_PROTOCOL } from "../src/protocol/version.ts";
 import { jittered, leaseClockMs, monotonicMs } from "./clock.ts";
+import { jsonOrNull } from "./json.ts";
 
 export type ProgressHandlers = {
   /** The control plane wants the attempt to stop: pushed, milliseconds after the client asked. */
@@ -226,12 +227,4 @@ export function socketUrl(controlUrl: string, path: string): string {
   control.search = named.search;
   control.protocol = control.protocol === "https:" ? "wss:" : "ws:";
   return control.href;
-}
-
-function jsonOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -9,6 +9,7 @@ import { BrokenCircuitError, CircuitState, ConsecutiveBreaker, circuitBreaker, h
 import { FormData } from "undici";
 import type { z } from "zod";
 import { type Answer, CallFailed, type CallOptions, HttpOrigin } from "../http-origin.ts";
+import { jsonOrNull } from "../json.ts";
 import {
   type ComfyQueue,
   cancelAnswerSchema,
@@ -198,12 +199,4 @@ function routeName(route: string): string {
       .replace(/^api\//, "")
       .split("/")[0] ?? route
   );
-}
-
-function jsonOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

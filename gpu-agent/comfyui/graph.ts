@@ -5,6 +5,7 @@
  */
 
 import { parseVerbatim } from "../../src/protocol/json.ts";
+import { isObject } from "../json.ts";
 
 export type GraphNode = { id: string; class_type: string; inputs: Readonly<Record<string, unknown>> };
 export type Graph = { nodes: GraphNode[] };
@@ -57,10 +58,6 @@ function lastSegment(value: unknown): string {
     .replace(/\.{2,}/g, "_")
     .slice(0, 80);
   return safe === "" ? "ComfyUI" : safe;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** `[node id, output slot]`. */

@@ -4,6 +4,7 @@
  */
 import { monotonicMs, pause } from "../clock.ts";
 import { type Answer, CallFailed } from "../http-origin.ts";
+import { jsonOrNull } from "../json.ts";
 import { ComfyFault } from "./client.ts";
 import type { ComfySession } from "./session.ts";
 import { refusalSchema, submitAnswerSchema } from "./shapes.ts";
@@ -110,12 +111,4 @@ function understood(answer: Answer): Submitted {
   const refusal = refusalSchema.safeParse({ node_errors: errors });
   const said = refusal.success ? explainRefusal(refusal.data) : { ...UNREADABLE, message: "some outputs were refused" };
   return { kind: "partial", refusal: said };
-}
-
-function jsonOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -2,6 +2,7 @@
  * Owns taking metadata out of formats that carry it as text: safetensors, binary glTF, SVG, and the comments of MP3 and Ogg.
  * Invariant: what is left decodes to the same tensors, meshes, shapes and samples; lengths stay where others count on them.
  */
+import { isObject } from "../json.ts";
 import { BrokenMedia, type ByteReader } from "./byte-reader.ts";
 import { oggChecksum } from "./ogg-checksum.ts";
 
@@ -54,10 +55,6 @@ function edited(text: Buffer, edit: (json: Record<string, unknown>) => void): Bu
   const short = Buffer.from(JSON.stringify(json));
   if (short.length > text.length) throw new BrokenMedia("a description that cannot be shortened");
   return Buffer.concat([short, Buffer.alloc(text.length - short.length, " ")]);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Only a drawing has elements to take out; any other text is what the job made. */
