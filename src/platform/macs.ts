@@ -41,10 +41,13 @@ const MAC_BYTES = 16;
 /** Keys whose MAC held, remembered per isolate: the same few come with nearly every request. */
 const REMEMBERED_KEYS = 1_000;
 
+/** The keys that `KEY_MAC_SECRET` names, the one that signs first. */
+export function macSecrets(keyMacSecret: string): { name: string; secret: string }[] {
+  return keyMacSecret.split(",").map((pair) => ({ name: pair.slice(0, 1), secret: pair.slice(2) }));
+}
+
 export function macsFrom(keyMacSecret: string): Macs {
-  const keys: MacKey[] = keyMacSecret
-    .split(",")
-    .map((pair) => ({ name: pair.slice(0, 1), hmac: hmacSha256Of(pair.slice(2)) }));
+  const keys: MacKey[] = macSecrets(keyMacSecret).map(({ name, secret }) => ({ name, hmac: hmacSha256Of(secret) }));
   const [signing] = keys;
   if (!signing) throw new Error("configuration refused: KEY_MAC_SECRET holds no key");
 

@@ -5,6 +5,7 @@
  */
 import { Webhook } from "standardwebhooks";
 import { hmacSha256Of } from "./hash.ts";
+import { macSecrets } from "./macs.ts";
 
 export type SecretOwner = { readonly account: string; readonly signer: string; readonly version: number };
 type Settings = { readonly KEY_MAC_SECRET: string };
@@ -35,8 +36,8 @@ export function signedHeaders(
 }
 
 function secretsOf({ KEY_MAC_SECRET }: Settings, { account, signer, version }: SecretOwner): string[] {
-  return KEY_MAC_SECRET.split(",").map((pair) => {
-    const bytes = hmacSha256Of(pair.slice(2))(`webhook|${account}|${signer}|${version}`);
+  return macSecrets(KEY_MAC_SECRET).map(({ secret }) => {
+    const bytes = hmacSha256Of(secret)(`webhook|${account}|${signer}|${version}`);
     return `whsec_${btoa(String.fromCharCode(...bytes))}`;
   });
 }

@@ -37,10 +37,10 @@ const REASONS: readonly DisabledReason[] = ["owner", "gone", "failing"];
 export function endpointTable(db: AccountDb, memory: AccountMemory): EndpointTable {
   const known = memory.cell<readonly StoredEndpoint[]>();
   const every = db.select().from(endpoints).prepare();
-  const { endpoint, created_at, ...rest } = slots(endpoints);
+  const { endpoint: _, created_at: __, ...rest } = slots(endpoints);
   const put = db
     .insert(endpoints)
-    .values({ endpoint, created_at, ...rest })
+    .values(slots(endpoints))
     .onConflictDoUpdate({ target: endpoints.endpoint, set: rest })
     .prepare();
   const remove = db

@@ -83,7 +83,8 @@ export type HookTable = {
 };
 
 export function hookTable(db: AccountDb): HookTable {
-  return { ...rowsOf(db), ...clockOf(db), ...logOf(db), ...endingsOf(db) };
+  const rows = rowsOf(db);
+  return { ...rows, ...clockOf(db), ...logOf(db), ...endingsOf(db, rows) };
 }
 
 type Rows = Pick<HookTable, "get" | "put" | "end" | "underWay" | "underWayOf">;
@@ -91,17 +92,13 @@ type Rows = Pick<HookTable, "get" | "put" | "end" | "underWay" | "underWayOf">;
 function rowsOf(db: AccountDb): Rows {
   const isDelivery = eq(hooks.delivery, slot("delivery"));
   const get = db.select().from(hooks).where(isDelivery).prepare();
-  const { delivery, ...rest } = slots(hooks);
-  const put = db
-    .insert(hooks)
-    .values({ delivery, ...rest })
-    .onConflictDoUpdate({ target: hooks.delivery, set: rest })
-    .prepare();
+  const { delivery: _, ...rest } = slots(hooks);
+  const put = db.insert(hooks).values(slots(hooks)).onConflictDoUpdate({ target: hooks.delivery, set: rest }).prepare();
   const remove = db.delete(hooks).where(isDelivery).prepare();
-  const { delivery: id, ...ended } = slots(deliveries);
+  const { delivery: __, ...ended } = slots(deliveries);
   const log = db
     .insert(deliveries)
-    .values({ delivery: id, ...ended })
+    .values(slots(deliveries))
     .onConflictDoUpdate({ target: deliveries.delivery, set: ended })
     .prepare();
   return {
@@ -194,14 +191,11 @@ function logOf(db: AccountDb): Pick<HookTable, "ended" | "list"> {
   };
 }
 
-function endingsOf(db: AccountDb): Pick<HookTable, "restart" | "forgetJob" | "forgetExpired"> {
+function endingsOf(db: AccountDb, rows: Rows): Pick<HookTable, "restart" | "forgetJob" | "forgetExpired"> {
   return {
     restart: (one) => {
       db.delete(deliveries).where(eq(deliveries.delivery, one.delivery)).run();
-      db.insert(hooks)
-        .values(rowOf(one))
-        .onConflictDoUpdate({ target: hooks.delivery, set: rowOf(one) })
-        .run();
+      rows.put(one);
     },
     forgetJob: (job, now) => {
       const logged = { body: null, state: "given_up", reason: "erased", ended_at: now } as const;
