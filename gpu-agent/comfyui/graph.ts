@@ -80,7 +80,8 @@ export function nodesOf(graph: Graph, classType: string): GraphNode[] {
   return graph.nodes.filter((node) => node.class_type === classType);
 }
 
-const MODEL_FILE = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$/i;
+/** How the name of a model file ends. */
+export const MODEL_FILE = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$/i;
 const MAX_MODELS = 16;
 
 /** Names of the model files that a graph loads, as the workflow spells them; at most 16. */

@@ -2,6 +2,7 @@
  * Owns how a run ended, read from ComfyUI's history and nowhere else, and what may be said about a failure.
  * Invariant: text that leaves the box holds no path, no traceback and no value of the workflow beyond what ComfyUI complains about.
  */
+import { MODEL_FILE } from "./graph.ts";
 import { executionErrorSchema, type HistoryEntry, type NodeError, type SubmitRefusal } from "./shapes.ts";
 
 export type RunError = {
@@ -70,8 +71,6 @@ export function scrub(text: string): string {
     .replace(/;$/, "")
     .slice(0, MAX_MESSAGE);
 }
-
-const MODEL_FILE = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$/i;
 
 export type Missing = { kind: "model" | "node"; name: string };
 export type RefusedSubmit = { message: string; node_id: string | null; node_type: string | null; missing: Missing[] };
