@@ -79,6 +79,8 @@ describe("a viewer that gives no sign of life", () => {
     const { job, key, socket } = await withRunningJob();
     const [mute, lively] = [await watch(job, key, "?previews=1"), await watch(job, key, "?previews=1")];
     const start = Date.now();
+    // A ping is a sign of life only from the millisecond after its socket came.
+    await vi.waitUntil(() => Date.now() > start, { interval: 1 });
     lively.say("ping");
     await lively.until(() => lively.texts.includes("pong"));
     for (let n = 1; n <= 6; n++) {
