@@ -51,6 +51,17 @@ export function unwrittenTenant(settings: Settings, tables: AccountTables | null
   return { keyid: auth.keyid, profile, key: null };
 }
 
+/** The same, where a tenant nothing was written for yet is known as its first accepted submit will make it. */
+export function identifyOrNew(
+  settings: Settings,
+  tables: AccountTables | null,
+  auth: Auth,
+  now: number,
+): Result<Who, Refusal> {
+  const fresh = unwrittenTenant(settings, tables, auth, now);
+  return fresh ? ok(fresh) : identify(tables, auth, now);
+}
+
 /** The stored key when kind and secret are its own and it is neither revoked nor expired. */
 export function validKey(tables: AccountTables, proof: KeyProof, now: number): StoredKey | null {
   const key = tables.keys.get(proof.keyid);

@@ -7,7 +7,7 @@ import type { PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { Auth, PoolStanding, Replayable } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
-import { identify, unwrittenTenant } from "./identity.ts";
+import { identifyOrNew } from "./identity.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 import { grantedPool } from "./pools.ts";
 import { isReplay } from "./submit.ts";
@@ -20,8 +20,7 @@ export async function poolStanding(
   asked?: Replayable,
 ): Promise<Result<PoolStanding, Refusal>> {
   const tables = ctx.database.toRead();
-  const fresh = unwrittenTenant(ctx.settings, tables, auth, ctx.now());
-  const who = fresh ? ok(fresh) : identify(tables, auth, ctx.now());
+  const who = identifyOrNew(ctx.settings, tables, auth, ctx.now());
   if (!who.ok) return who;
   const granted = grantedPool(ctx.settings, pool, who.value.profile);
   if (!granted.ok) return refuse(granted.refusal);

@@ -3,7 +3,7 @@
  * Invariant: a pool that is not granted is refused like one that does not exist.
  */
 import { graphTextOf, parametersOf } from "../../domain/parameters.ts";
-import { type PoolConfig, poolConfig, type Settings } from "../../platform/env.ts";
+import { poolConfig, type Settings } from "../../platform/env.ts";
 import { sha256Hex } from "../../platform/hash.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
 import { type PoolName, poolNameSchema } from "../../protocol/ids.ts";
@@ -23,15 +23,10 @@ export function grantedPool(
   named: PoolName | null,
   profile: StoredProfile,
 ): Result<PoolName, Refusal> {
-  const config = configOf(settings, named, profile);
-  return config === null ? refuse(UNKNOWN_POOL) : ok(config.name);
-}
-
-function configOf(settings: Settings, named: PoolName | null, profile: StoredProfile): PoolConfig | null {
   const own = defaultPool(profile);
   const config = poolConfig(settings, named ?? own);
   // A pool with an allow-list is open to the accounts whose own pool it is.
-  return config && (config.policy === "open" || config.name === own) ? config : null;
+  return config && (config.policy === "open" || config.name === own) ? ok(config.name) : refuse(UNKNOWN_POOL);
 }
 
 /**

@@ -7,7 +7,7 @@ import { refusalOf } from "../../protocol/errors.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { Auth, Metered, RateKind, RateState, RefusedWithRate } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
-import { identify, roleOf, unwrittenTenant, type Who } from "./identity.ts";
+import { identifyOrNew, roleOf, type Who } from "./identity.ts";
 import { submitRate } from "./submit-rate.ts";
 
 export type ReadMeter = { tat: number };
@@ -34,8 +34,7 @@ export function rate(
 ): Result<RateState, RefusedWithRate> {
   const tables = ctx.database.toRead();
   const now = ctx.now();
-  const fresh = unwrittenTenant(ctx.settings, tables, auth, now);
-  const who = fresh ? ok(fresh) : identify(tables, auth, now);
+  const who = identifyOrNew(ctx.settings, tables, auth, now);
   if (!who.ok) return who;
   return kind === "submit" ? ok(submitRate(ctx, tables, who.value, now)) : readRate(ctx, who.value, draws, now);
 }

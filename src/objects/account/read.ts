@@ -16,7 +16,7 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
 import type { Auth, ListPage, ListQuery, PoolStatus, Snapshot, Usage } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
-import { identify, NOT_FOUND, roleOf, unwrittenTenant } from "./identity.ts";
+import { identify, identifyOrNew, NOT_FOUND, roleOf, unwrittenTenant } from "./identity.ts";
 import { withLiveProgress } from "./live-progress.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 import { isKept } from "./retention.ts";
@@ -111,8 +111,7 @@ export function listEvents(
 export function usage(ctx: AccountContext, auth: Auth): Result<Usage, Refusal> {
   const tables = ctx.database.toRead();
   const now = ctx.now();
-  const fresh = unwrittenTenant(ctx.settings, tables, auth, now);
-  const who = fresh ? ok(fresh) : identify(tables, auth, now);
+  const who = identifyOrNew(ctx.settings, tables, auth, now);
   if (!who.ok) return who;
   const role = roleOf(ctx.settings, who.value.profile);
   const today = tables?.jobs.countCharged(firstIdAt(utcDay(now)), Number.MAX_SAFE_INTEGER) ?? 0;

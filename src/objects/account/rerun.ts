@@ -74,7 +74,7 @@ function newJobOf(
 function poolFor(ctx: AccountContext, tables: AccountTables, name: string): PoolName | null {
   const profile = tables.profile.get();
   if (!profile) return null;
-  const [pool] = ctx.settings.POOLS.filter((one) => one.name === name);
+  const pool = poolConfig(ctx.settings, name);
   const granted = pool ? grantedPool(ctx.settings, pool.name, profile) : null;
   return granted?.ok ? granted.value : defaultPool(profile);
 }

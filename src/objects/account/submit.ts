@@ -82,9 +82,8 @@ function submitIn(
   effects: Effects,
 ): Result<SubmitDone, RefusedWithRate> {
   const { auth } = command;
-  const known = identify(tables, auth, now);
   const fresh = unwrittenTenant(ctx.settings, tables, auth, now);
-  const who = fresh ? ok(fresh) : known;
+  const who = fresh ? ok(fresh) : identify(tables, auth, now);
   if (!who.ok) return who;
   const profile = who.value.profile;
   const rules = admissionRules(ctx, who.value);

@@ -10,7 +10,7 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import type { StoredEndpoint } from "../../storage/account/endpoints.ts";
 import type { Auth, Endpoint, EndpointChange, EndpointSpec, SecretState } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
-import { identify, NOT_FOUND, UNAUTHORIZED, unwrittenTenant } from "./identity.ts";
+import { identify, identifyOrNew, NOT_FOUND, UNAUTHORIZED, unwrittenTenant } from "./identity.ts";
 import { giveUpAll } from "./webhook-outbox.ts";
 
 const MAX_ENDPOINTS = 100;
@@ -87,8 +87,7 @@ export function removeEndpoint(ctx: AccountContext, auth: Auth, endpoint: Endpoi
 export function hookSecret(ctx: AccountContext, auth: Auth, signer: HookSigner): Result<SecretState, Refusal> {
   const tables = ctx.database.toRead();
   const now = ctx.now();
-  const tenant = unwrittenTenant(ctx.settings, tables, auth, now);
-  const who = tenant ? ok(tenant) : identify(tables, auth, now);
+  const who = identifyOrNew(ctx.settings, tables, auth, now);
   if (!who.ok) return who;
   const one = tables?.endpoints.get(signer) ?? null;
   return one || signer === "default" ? ok(secretOf(signer, one, now)) : refuse(NOT_FOUND);
