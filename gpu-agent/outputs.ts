@@ -51,16 +51,10 @@ export type Output = Stored | StoredText;
 export function harvest(entry: HistoryEntry, graph: Graph, pictures: SocketPicture[]): Found[] {
   const found: Found[] = [];
   const seen = new Set<string>();
-  for (const [id, output] of Object.entries(entry.outputs)) {
-    const node_id = entry.meta[id]?.display_node ?? id;
-    for (const [key, list] of Object.entries(output ?? {})) {
-      for (const item of Array.isArray(list) ? list : []) {
-        const one = foundIn(item, key, node_id);
-        if (!one || seen.has(JSON.stringify(one.kind === "file" ? one.ref : one))) continue;
-        seen.add(JSON.stringify(one.kind === "file" ? one.ref : one));
-        found.push(one);
-      }
-    }
+  for (const one of listed(entry)) {
+    const what = JSON.stringify(one.kind === "file" ? one.ref : one);
+    if (!seen.has(what)) found.push(one);
+    seen.add(what);
   }
   found.push(...pictures.map((picture, n) => ({ kind: "picture" as const, ...picture, n })));
   const hasResult = found.some((one) => one.kind === "picture" || (one.kind === "file" && one.ref.type === "output"));
@@ -72,13 +66,19 @@ export function harvest(entry: HistoryEntry, graph: Graph, pictures: SocketPictu
 
 /** Every file that history names, temporary ones included. */
 export function filesOf(entry: HistoryEntry): FileRef[] {
-  const lists = Object.values(entry.outputs).flatMap((output) => Object.values(output ?? {}));
-  return lists.flatMap((list) =>
-    (Array.isArray(list) ? list : []).flatMap((item) => {
-      const found = foundIn(item, "", "");
-      return found?.kind === "file" ? [found.ref] : [];
-    }),
-  );
+  return [...listed(entry)].flatMap((one) => (one.kind === "file" ? [one.ref] : []));
+}
+
+/** What history names and we know how to fetch, as ComfyUI lists it. */
+function* listed(entry: HistoryEntry): Generator<Found> {
+  for (const [id, output] of Object.entries(entry.outputs)) {
+    const node_id = entry.meta[id]?.display_node ?? id;
+    for (const [key, list] of Object.entries(output ?? {}))
+      for (const item of Array.isArray(list) ? list : []) {
+        const one = foundIn(item, key, node_id);
+        if (one) yield one;
+      }
+  }
 }
 
 /** Texts stay out of files, in their order, while the manifest has room for them. */
