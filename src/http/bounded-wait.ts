@@ -4,6 +4,7 @@
  * and past that time the last known records are the answer.
  */
 import type { Context } from "hono";
+import { inTime } from "../platform/in-time.ts";
 import { causeOf, logLine } from "../platform/log.ts";
 import type { Refusal } from "../protocol/errors.ts";
 import type { JobRecord } from "../protocol/job.ts";
@@ -55,14 +56,4 @@ export async function waitForEnd(
     }
   }
   return ok(records);
-}
-
-async function inTime<T>(work: Promise<T>, ms: number): Promise<T | null> {
-  const { promise, resolve } = Promise.withResolvers<null>();
-  const timer = setTimeout(() => resolve(null), ms);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

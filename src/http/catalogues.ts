@@ -6,6 +6,7 @@ import type { Context } from "hono";
 import type { Listing } from "../domain/catalogue.ts";
 import { poolOf } from "../objects/locate.ts";
 import type { Env } from "../platform/env.ts";
+import { inTimeOrThrow } from "../platform/in-time.ts";
 import { causeOf, logLine } from "../platform/log.ts";
 import { type Catalogue, catalogueKey, catalogueSchema } from "../protocol/catalogue.ts";
 import type { PoolName } from "../protocol/ids.ts";
@@ -49,7 +50,7 @@ async function keptOf(env: Env, pool: PoolName, maxAgeMs: number): Promise<Kept>
 async function ask(env: Env, pool: PoolName, known: Kept | null): Promise<Kept> {
   const at = Date.now();
   try {
-    const { hash, is_fresh } = await inTime(poolOf(env, pool).catalogue());
+    const { hash, is_fresh } = await inTimeOrThrow(poolOf(env, pool).catalogue(), PATIENCE_MS);
     const catalogue = hash === null || hash === known?.hash ? (known?.catalogue ?? null) : await read(env, pool, hash);
     const livesMs = catalogue === null ? NOTHING_LIVES_MS : LIVES_MS;
     const now = { hash, catalogue, listing: listingOf(catalogue, is_fresh), at, livesMs };
@@ -65,9 +66,9 @@ async function ask(env: Env, pool: PoolName, known: Kept | null): Promise<Kept> 
 }
 
 async function read(env: Env, pool: PoolName, hash: string): Promise<Catalogue> {
-  const object = await inTime(env.ARTIFACTS.get(catalogueKey(pool, hash)));
+  const object = await inTimeOrThrow(env.ARTIFACTS.get(catalogueKey(pool, hash)), PATIENCE_MS);
   if (object === null) throw new Error("the catalogue is not in the bucket");
-  return catalogueSchema.parse(await inTime(object.json()));
+  return catalogueSchema.parse(await inTimeOrThrow(object.json(), PATIENCE_MS));
 }
 
 function listingOf(catalogue: Catalogue | null, isFresh: boolean): Listing {
@@ -80,14 +81,4 @@ function listingOf(catalogue: Catalogue | null, isFresh: boolean): Listing {
     hasClass: (classType) => classes.has(classType),
     hasModel: (kind, name) => !kinds.has(kind) || models.has(`${kind}/${name}`),
   };
-}
-
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error("no answer in time")), PATIENCE_MS);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -7,6 +7,7 @@
 import { poolOf } from "../objects/locate.ts";
 import { directoryOf } from "../platform/directory.ts";
 import { type Env, type Settings, settingsOf } from "../platform/env.ts";
+import { inTimeOrThrow } from "../platform/in-time.ts";
 import { causeOf, logLine } from "../platform/log.ts";
 import { queueBacklog } from "../platform/queue-api.ts";
 import type { PoolName } from "../protocol/ids.ts";
@@ -72,7 +73,7 @@ function isYounger(atMs: number, lifeMs: number): boolean {
 /** A pool that does not answer has no agent anyone could reach. */
 async function poolState(env: Env, pool: PoolName): Promise<PoolState> {
   try {
-    const { agents, ready } = await inTime(poolOf(env, pool).status());
+    const { agents, ready } = await inTimeOrThrow(poolOf(env, pool).status(), PATIENCE_MS);
     return { pool, online: agents.online, busy: agents.busy, ready };
   } catch (error) {
     logLine("warn", "check_failed", { part: "pool", pool, cause: causeOf(error) });
@@ -82,20 +83,10 @@ async function poolState(env: Env, pool: PoolName): Promise<PoolState> {
 
 async function answers(part: keyof Checks, work: Promise<unknown>): Promise<Check> {
   try {
-    await inTime(work);
+    await inTimeOrThrow(work, PATIENCE_MS);
     return "ok";
   } catch (error) {
     logLine("warn", "check_failed", { part, cause: causeOf(error) });
     return "failed";
-  }
-}
-
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error("no answer in time")), PATIENCE_MS);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

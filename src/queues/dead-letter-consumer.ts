@@ -9,6 +9,7 @@ import { macsOf } from "../platform/macs.ts";
 import { count } from "../platform/metrics.ts";
 import { doorbellSchema } from "../protocol/agent-api.ts";
 import type { RefFields } from "../protocol/ids.ts";
+import { messageJson } from "./message-json.ts";
 
 const FIRST_RETRY_S = 5;
 const MAX_RETRY_S = 300;
@@ -39,15 +40,6 @@ function settled(message: Message<unknown>, outcome: "reported" | "malformed"): 
 
 /** The ref of a doorbell (a text that holds JSON) when its MAC holds; null for anything else. */
 function refOf(body: unknown, env: Env): RefFields | null {
-  const doorbell = doorbellSchema.safeParse(parsedJson(body));
+  const doorbell = doorbellSchema.safeParse(messageJson(body));
   return doorbell.success ? macsOf(settingsOf(env)).verifyRef(doorbell.data.ref) : null;
-}
-
-function parsedJson(body: unknown): unknown {
-  if (typeof body !== "string") return body;
-  try {
-    return JSON.parse(body);
-  } catch {
-    return null;
-  }
 }

@@ -13,6 +13,7 @@ import { postJson } from "../platform/outbound-fetch.ts";
 import { signedHeaders } from "../platform/webhook-signature.ts";
 import { type AccountId, accountIdSchema } from "../protocol/ids.ts";
 import { type DeliveryId, hookMessageSchema } from "../protocol/webhooks.ts";
+import { messageJson } from "./message-json.ts";
 
 /** False when the message is none of ours: the caller says so. */
 export function takeWebhook(
@@ -20,7 +21,7 @@ export function takeWebhook(
   env: Env,
   background: (work: Promise<unknown>) => void,
 ): boolean {
-  const parsed = hookMessageSchema.safeParse(parsedJson(message.body));
+  const parsed = hookMessageSchema.safeParse(messageJson(message.body));
   const account = accountIdSchema.safeParse(parsed.data?.account);
   if (!parsed.success || !account.success) return false;
   message.ack();
@@ -59,13 +60,4 @@ async function attempt(settings: Settings, account: AccountId, order: DeliveryOr
     retry_after_ms: retryAfterMs(answer.retry_after, endedMs),
     duration_ms: endedMs - startedMs,
   };
-}
-
-function parsedJson(body: unknown): unknown {
-  if (typeof body !== "string") return body;
-  try {
-    return JSON.parse(body);
-  } catch {
-    return null;
-  }
 }

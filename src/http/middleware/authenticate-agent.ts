@@ -40,7 +40,8 @@ export async function isHeld(c: Context<AppEnv>): Promise<boolean> {
   return (await checkAgent(c)) !== null || inForce(c.get("agent_hold"));
 }
 
-function inForce(hold: Hold | null): boolean {
+/** Whether a hold keeps its agent from new work at this moment. */
+export function inForce(hold: Hold | null): boolean {
   return hold !== null && (hold.until === null || hold.until > Date.now());
 }
 

@@ -39,17 +39,21 @@ export async function identifyClient(c: Context<AppEnv>): Promise<Result<Caller,
 
 /** The caller as the account its key lives in, whoever it might act for: for what concerns the key itself. */
 export async function identifyOwner(c: Context<AppEnv>): Promise<Result<Caller, Refusal>> {
-  if (presentedKey(c) === null) return refuse(await refuseUnauthenticated(c));
-  const owner = keyOwner(c);
+  const key = presentedKey(c);
+  if (key === null) return refuse(await refuseUnauthenticated(c));
+  const owner = ownerOf(key);
   return owner === null ? refuse(UNAUTHORIZED) : ok(owner);
 }
 
 /** The account that the presented key lives in; null without a user or service key whose MAC holds. */
 export function keyOwner(c: Context<AppEnv>): Caller | null {
   const key = presentedKey(c);
-  if (key === null || (key.kind !== "user" && key.kind !== "service")) return null;
-  const account = accountIdSchema.parse(key.account);
-  const { kind, keyid, proof } = key;
+  return key === null ? null : ownerOf(key);
+}
+
+function ownerOf({ kind, account: text, keyid, proof }: PresentedKey): Caller | null {
+  if (kind !== "user" && kind !== "service") return null;
+  const account = accountIdSchema.parse(text);
   return { kind, account, auth: { by: "key", proof }, keyid, user_id: null, region: null };
 }
 

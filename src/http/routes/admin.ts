@@ -21,5 +21,7 @@ const sets = [
   adminAgentRoutes,
   adminHoldRoutes,
   adminAuditRoutes,
+  adminWebhookRoutes,
+  adminOpsRoutes,
 ];
-for (const routes of [...sets, adminWebhookRoutes, adminOpsRoutes]) adminRoutes.route("/", routes);
+for (const routes of sets) adminRoutes.route("/", routes);

@@ -10,6 +10,7 @@ import { ackRequestSchema, pullRequestSchema } from "../../protocol/agent-api.ts
 import { agentBody, agentError } from "../agent-answer.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
+import { inForce } from "../middleware/authenticate-agent.ts";
 import * as docs from "./agent-documents.ts";
 
 export const agentQueueRoutes = newRouteSet();
@@ -17,9 +18,8 @@ export const agentQueueRoutes = newRouteSet();
 addRoute(agentQueueRoutes, docs.pull, async (c) => {
   const body = await agentBody(c, pullRequestSchema);
   if (!body.ok) return body.refusal;
-  const hold = c.get("agent_hold");
   // It was told so too: this holds one that did not hear, and spares the queue its doorbells.
-  if (hold && (hold.until === null || hold.until > Date.now())) return pausedAnswer(c);
+  if (inForce(c.get("agent_hold"))) return pausedAnswer(c);
   const answer = await pullMessages(c.get("settings"), queueIdOf(c), body.value);
   if (answer.ok) count("comfy_edge_doorbells_pulled_total", {}, answer.messages);
   return passedOn(c, "pull", answer);

@@ -8,6 +8,7 @@ import { z } from "@hono/zod-openapi";
 import type { AppEnv } from "../context.ts";
 import { addRoute } from "../documented-route.ts";
 import { errorExamples } from "../error-examples.ts";
+import { pageFile } from "../page-file.ts";
 import { explorer } from "./health-documents.ts";
 
 const ABOUT = `Submit ComfyUI jobs, follow them live, fetch what they made.
@@ -26,14 +27,7 @@ export function addDocsRoutes(app: OpenAPIHono<AppEnv>): void {
   });
   app.openAPIRegistry.registerComponent("securitySchemes", "ticket", { type: "apiKey", in: "query", name: "ticket" });
   for (const [code, example] of errorExamples()) app.openAPIRegistry.registerComponent("examples", code, example);
-  // The files lie in the folder of `[assets]`; `/docs` is `docs.html`.
-  for (const doc of explorer)
-    addRoute(app, doc, async (c) => {
-      const file = await c.env.ASSETS.fetch(new Request(new URL(doc.path, c.req.url)));
-      const answer = new Response(file.body, file);
-      answer.headers.set("Content-Security-Policy", EXPLORER_POLICY);
-      return answer;
-    });
+  for (const doc of explorer) addRoute(app, doc, (c) => pageFile(c, doc.path, EXPLORER_POLICY));
   let text: string | null = null;
   addRoute(
     app,

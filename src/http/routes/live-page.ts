@@ -7,6 +7,7 @@ import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet, type RouteSpec } from "../documented-route.ts";
+import { pageFile } from "../page-file.ts";
 
 export const livePageRoutes = newRouteSet();
 
@@ -36,16 +37,9 @@ const files: readonly RouteSpec[] = [
   served("/demo-watch.js", "text/javascript", "Script of the live page: the watch"),
 ];
 
-for (const doc of files) addRoute(livePageRoutes, doc, (c) => file(c, doc.path));
+for (const doc of files) addRoute(livePageRoutes, doc, (c) => pageFile(c, doc.path, contentPolicy(c)));
 // The id is read by the page itself: whatever stands there, the file is the same.
-addRoute(livePageRoutes, ofJob, (c) => file(c, PAGE));
-
-async function file(c: Context<AppEnv>, path: string): Promise<Response> {
-  const found = await c.env.ASSETS.fetch(new Request(new URL(path, c.req.url)));
-  const answer = new Response(found.body, found);
-  answer.headers.set("Content-Security-Policy", contentPolicy(c));
-  return answer;
-}
+addRoute(livePageRoutes, ofJob, (c) => pageFile(c, PAGE, contentPolicy(c)));
 
 /** `'self'` names no WebSocket for every browser: it is listed. Results lie on the bucket's host. */
 function contentPolicy(c: Context<AppEnv>): string {

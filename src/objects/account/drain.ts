@@ -4,6 +4,7 @@
  * outside holds a pass up: the runtime runs one at a time, and the next one ends leases and cancels.
  */
 
+import { inTime } from "../../platform/in-time.ts";
 import { causeOf, logLine } from "../../platform/log.ts";
 import { count } from "../../platform/metrics.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
@@ -12,7 +13,6 @@ import { type Effects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { repeatToDirectory, tellDirectory } from "./directory.ts";
 import { cancelNext, deleteKeys, deleteObjects, eraseNext } from "./erase.ts";
-import { inTime } from "./in-time.ts";
 import { sweep } from "./sweep.ts";
 import { tidy } from "./tidy.ts";
 import { handDue } from "./webhook-outbox.ts";

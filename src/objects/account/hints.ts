@@ -5,6 +5,7 @@
 
 import type { LiveJob } from "../../domain/live-job.ts";
 import { type Env, poolConfig, type Settings } from "../../platform/env.ts";
+import { inTime } from "../../platform/in-time.ts";
 import type { Macs } from "../../platform/macs.ts";
 import { count } from "../../platform/metrics.ts";
 import { sendDoorbells } from "../../platform/queue-messages.ts";
@@ -12,7 +13,6 @@ import type { AccountId, JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Offer } from "../contract.ts";
 import { poolOf, progressOf } from "../locate.ts";
-import { inTime } from "./in-time.ts";
 import { step } from "./step.ts";
 
 /** Doorbells of one pool gather for so long once one has just been sent. */

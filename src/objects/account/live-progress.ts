@@ -6,11 +6,11 @@
  * one that is polled costs no row.
  */
 import { heard, isOfPresentAttempt, type LiveProgress, NO_PROGRESS, shownProgress } from "../../domain/progress.ts";
+import { inTime } from "../../platform/in-time.ts";
 import type { JobId } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import { progressOf } from "../locate.ts";
 import type { AccountContext } from "./context.ts";
-import { inTime } from "./in-time.ts";
 import { step } from "./step.ts";
 
 const AGE_MS = 2_000;

@@ -2,11 +2,12 @@
  * Owns what the account knows of its pools: the last status each gave, for 5 s.
  * Invariant: a hint. It explains a wait and spares an agent a job it just lost; it never decides a state.
  */
+
+import { inTime } from "../../platform/in-time.ts";
 import type { PoolName } from "../../protocol/ids.ts";
 import type { PoolStatus } from "../contract.ts";
 import { poolOf } from "../locate.ts";
 import type { AccountContext } from "./context.ts";
-import { inTime } from "./in-time.ts";
 import { step } from "./step.ts";
 
 const STATUS_AGE_MS = 5_000;

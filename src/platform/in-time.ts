@@ -9,3 +9,10 @@ export async function inTime<T>(work: Promise<T>, ms: number): Promise<T | null>
   const timer = setTimeout(() => resolve(null), ms);
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
+
+/** The same where null is an answer too: rejects once `ms` have passed. */
+export async function inTimeOrThrow<T>(work: Promise<T>, ms: number): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("no answer in time")), ms);
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
