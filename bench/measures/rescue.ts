@@ -30,9 +30,10 @@ async function rescues(rig: Rig): Promise<number[]> {
     );
     return starts.flat().length === AT_ONCE ? starts.flat() : null;
   });
-  await eventually("their words to the pool", async () => {
+  // Mid-run is when the agent has told of its run: one that dies in the first instant is missed only by its first lease.
+  await eventually("their progress", async () => {
     const views = await Promise.all(jobs.map(({ job_id }) => rig.view(job_id)));
-    return views.every(({ status }) => status === "running") ? true : null;
+    return views.every(({ status, progress }) => status === "running" && progress > 0) ? true : null;
   });
   const killed = performance.now();
   await Promise.all(busy.map((agent) => agent.process.kill()));
