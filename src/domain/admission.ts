@@ -39,10 +39,11 @@ export type Admitted = { readonly tat: number };
 /** Why a request asks for more than its role may ever have at once; null when it does not. */
 export function refusedShape(asked: Asked, rules: AdmissionRules): Refusal | null {
   if (asked.jobs < 1) return refusalOf("VALIDATION_ERROR", "No job was given.", { field: "jobs" });
-  if (asked.jobs > rules.role.batch)
-    return refusalOf("VALIDATION_ERROR", `This account may submit ${rules.role.batch} jobs at once.`, {
+  const most = mostAtOnce(rules);
+  if (asked.jobs > most.jobs)
+    return refusalOf("VALIDATION_ERROR", `This account may submit ${most.jobs} jobs at once: its ${most.limit}.`, {
       field: "jobs",
-      limit: rules.role.batch,
+      limit: most.jobs,
     });
   if ((asked.images ?? 1) > rules.role.batch)
     return refusalOf("VALIDATION_ERROR", `This account may ask for ${rules.role.batch} images a job.`, {
@@ -52,6 +53,16 @@ export function refusedShape(asked: Asked, rules: AdmissionRules): Refusal | nul
   if (rules.role_name !== PRIORITY_ROLE && asked.priorities.some((p) => p > 0))
     return refusalOf("VALIDATION_ERROR", "This account may not raise the priority.", { field: "priority", limit: 0 });
   return null;
+}
+
+/** What a command is held to however long it waits: over the smallest of these it is never admitted whole. */
+function mostAtOnce(rules: AdmissionRules): { jobs: number; limit: string } {
+  const { batch, max_active, daily } = rules.role;
+  const burst = bucketOf(rules)?.burst ?? null;
+  let most = { jobs: batch, limit: "batch" };
+  for (const [limit, jobs] of Object.entries({ submit_burst: burst, max_active, daily }))
+    if (jobs !== null && jobs < most.jobs) most = { jobs, limit };
+  return most;
 }
 
 /** Bucket, daily quota, `max_active`, capacity: all jobs or none. */

@@ -24,6 +24,8 @@ export function missingRoute(app: Hono<AppEnv>): NotFoundHandler<AppEnv> {
     table ??= methodsByPath(app);
     const [matches] = table.match("GET", c.req.path);
     const methods = [...new Set(matches.map(([method]) => String(method)))];
+    // A route that answers GET answers HEAD by it.
+    if (methods.includes("GET")) methods.push("HEAD");
     if (methods.length === 0 || methods.includes(c.req.method)) return refusalResponse(c, NOT_FOUND);
     c.header("Allow", methods.sort().join(", "));
     return refusalResponse(c, NOT_ALLOWED);

@@ -48,7 +48,7 @@ export function poolNameOf(poolId: string): PoolName | null {
 }
 
 /** `X-User-ID` under a service key, and `user_id` in bodies. */
-export const userIdSchema = z.string().regex(/^[A-Za-z0-9._:@-]{1,128}$/);
+export const userIdSchema = z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,128}$/);
 
 /** The nonce of a lease: 20 characters of base 32 (100 bits), kept in the job's row. */
 export const leaseNonceSchema = z.string().regex(/^[0-9a-z]{20}$/);

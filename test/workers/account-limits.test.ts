@@ -102,6 +102,15 @@ describe("limits", () => {
     expect(codes([await account.submit()])).toEqual(["accepted"]);
   });
 
+  it("tell more jobs than could ever be admitted at once that no waiting helps", async () => {
+    const account = await openAccount("tenant");
+    for (const over of [{ max_active: 3 }, { submit_burst: 3 }, { daily: 3 }])
+      await withRole(account.account, "tenant", over, async () => {
+        expect(codes([await account.submit([newJob(), newJob(), newJob(), newJob()])])).toEqual(["VALIDATION_ERROR"]);
+      });
+    expect(codes([await account.submit([newJob(), newJob(), newJob(), newJob()])])).toEqual(["accepted"]);
+  });
+
   it("hold jobs over max_running and dispatch them in turn, higher priority first", async () => {
     const account = await openAccount("internal");
     await withRole(account.account, "internal", { max_running: 1 }, async () => {

@@ -217,7 +217,7 @@ describe("paths", () => {
 
   it("names the methods a path has", async () => {
     const answer = await send("/api/v1/jobs", { ...as(user.key), method: "PUT" });
-    expect(answer.headers.get("Allow")).toBe("GET, POST");
+    expect(answer.headers.get("Allow")).toBe("GET, HEAD, POST");
     await refusedBy(answer, 405, "METHOD_NOT_ALLOWED");
     await refusedBy(
       send("/api/v1/jobs/j_0123456789ab", { ...as(user.key), method: "PATCH" }),

@@ -78,7 +78,7 @@ describe("reads", () => {
 
   it("are limited by role: the 31st of a free account waits, and writes no row; a submit is another bucket", async () => {
     const user = await person("user", "free");
-    await submitted(user.key, { prompt: "a" });
+    const { job_id } = await submitted(user.key, { prompt: "a" });
     const before = await rowsOf(user.account);
     const now = vi.spyOn(Date, "now").mockReturnValue(Date.now());
     expect(await readAll(user, 30)).toEqual(Array(30).fill(200));
@@ -89,12 +89,18 @@ describe("reads", () => {
     for (const path of [
       "/models",
       "/keys",
+      `/jobs/${job_id}/events?format=json`,
       "/webhooks",
       "/webhooks/secret",
       "/webhooks/deliveries",
       "/webhooks/ep_0123456789ab",
     ])
       expect([path, (await call(user, "GET", path)).status]).toEqual([path, 429]);
+    for (const path of [`/jobs/${job_id}/ticket`, "/webhooks/deliveries/dl_0123456789abcdef00/redeliver"]) {
+      const refusal = await call(user, "POST", path);
+      expect(refusal.headers.get("RateLimit-Policy")).toBe('"read";q=30;w=60');
+      expect([path, ...(await refused(refusal))]).toEqual([path, 429, "RATE_LIMIT_EXCEEDED"]);
+    }
     expect(await rowsOf(user.account)).toEqual(before);
     expect((await call(user, "POST", "/jobs", '{"prompt": "a"}')).status).toBe(202);
     now.mockReturnValue(now() + 2_000);

@@ -190,7 +190,14 @@ describe("identity", () => {
     expect((await send(path, as(service.key, asTenant("bert")))).status).toBe(404);
     const tenant = tenantAccountId(service.account, "anna@x");
     expect((await accountOf(bindings, tenant).snapshot(receipt.job_id as never))?.record.user_id).toBe("anna@x");
-    for (const headers of [{}, { "X-User-ID": "" }, { "X-User-ID": "a b" }, { "X-User-ID": "x".repeat(129) }])
+    for (const headers of [
+      {},
+      { "X-User-ID": "" },
+      { "X-User-ID": "a b" },
+      { "X-User-ID": "x".repeat(129) },
+      { "X-User-ID": "." },
+      { "X-User-ID": ".." },
+    ])
       expect((await send("/api/v1/jobs", as(service.key, headers))).status).toBe(400);
     const foreign = await send(
       "/api/v1/jobs",

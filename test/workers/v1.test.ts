@@ -270,7 +270,7 @@ describe("errors of /v1", () => {
     expect(await none.json()).toEqual({ detail: "A valid API key is required." });
     expect(await call("GET", "/v1/jobs", undefined, { "X-User-ID": "" })).toMatchObject({ status: 400 });
     const other = await call("PUT", "/v1/jobs", {});
-    expect([other.status, other.headers.get("Allow")]).toEqual([405, "GET, POST"]);
+    expect([other.status, other.headers.get("Allow")]).toEqual([405, "GET, HEAD, POST"]);
     const nowhere = await call("GET", "/v1/nowhere", undefined, { "X-Request-ID": "req-9" });
     expect([nowhere.status, nowhere.headers.get("X-Request-ID")]).toEqual([404, "req-9"]);
     expect(nowhere.body).toEqual({ detail: expect.any(String) });

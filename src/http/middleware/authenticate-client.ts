@@ -18,7 +18,7 @@ import { verifyRemembered } from "./verified-keys.ts";
 const USER_MISMATCH = refusalOf("FORBIDDEN", "X-User-ID does not belong to this key.", { field: "X-User-ID" });
 const USER_NEEDED = refusalOf(
   "BAD_REQUEST",
-  "A service key needs X-User-ID: 1 to 128 letters, digits and . _ : @ - of ASCII.",
+  "A service key needs X-User-ID: 1 to 128 letters, digits and . _ : @ - of ASCII, and not a dot or two alone.",
   {
     field: "X-User-ID",
   },

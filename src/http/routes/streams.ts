@@ -16,6 +16,7 @@ import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse, UNAUTHORIZED } from "../errors.ts";
 import { eventStream } from "../event-stream.ts";
+import { withRate } from "../rate-headers.ts";
 import { identifyWatcher, keyOf, TICKET_LIFE_S } from "../viewer-identity.ts";
 import * as docs from "./streams-documents.ts";
 
@@ -63,7 +64,7 @@ addRoute(streamRoutes, docs.ticket, async (c) => {
   const job = jobIdOf(c);
   const caller = c.get("caller");
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = await callerAccount(c).admitViewer(caller.auth, job);
+  const found = withRate(c, await callerAccount(c).mayWatch(caller.auth, job));
   if (!found.ok) return refusalResponse(c, found.refusal);
   const { account, keyid } = keyOf(caller);
   const nonce = ticketNonce({ account, keyid: keyIdSchema.parse(keyid) }, randomBase32(12));

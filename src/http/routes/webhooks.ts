@@ -65,7 +65,7 @@ addRoute(webhookRoutes, docs.readDelivery, async (c) => {
 addRoute(webhookRoutes, docs.redeliver, async (c) => {
   const id = deliveryOf(c);
   if (id === null) return refusalResponse(c, NOT_FOUND);
-  const sent = await callerAccount(c).redeliver(c.get("caller").auth, id);
+  const sent = withRate(c, await callerAccount(c).redeliver(c.get("caller").auth, id));
   return sent.ok ? c.json(whole(sent.value), 202) : refusalResponse(c, sent.refusal);
 });
 

@@ -3,8 +3,7 @@
  * Invariant: a job's state lives here and nowhere else; every change is one synchronous transaction.
  */
 import { DurableObject } from "cloudflare:workers";
-import { type Env, settingsOf } from "../../platform/env.ts";
-import { macsOf } from "../../platform/macs.ts";
+import type { Env } from "../../platform/env.ts";
 import type {
   AttemptMetrics,
   FailRequest,
@@ -13,11 +12,9 @@ import type {
   RenewRequest,
   StoppedRequest,
 } from "../../protocol/agent-api.ts";
-import { accountIdSchema, type JobId, type KeyId, type LeaseFields, type PoolName } from "../../protocol/ids.ts";
+import type { JobId, KeyId, LeaseFields, PoolName } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/progress.ts";
 import type { DeliveryId, EndpointId, HookSigner } from "../../protocol/webhooks.ts";
-import { openDatabase } from "../../storage/account/database.ts";
-import { alarmsOf } from "../alarms.ts";
 import type {
   AccountChange,
   AccountProfile,
@@ -45,7 +42,7 @@ import { awaitEnd } from "./await-end.ts";
 import { cancelJob } from "./cancel.ts";
 import { claim } from "./claim.ts";
 import type { AccountContext } from "./context.ts";
-import { countingDatabase, flushCounts } from "./counters.ts";
+import { flushCounts } from "./counters.ts";
 import {
   account,
   bootstrap,
@@ -60,17 +57,16 @@ import { runAlarm } from "./drain.ts";
 import { eraseData } from "./erase-data.ts";
 import { complete, fail, release, stopped } from "./finish.ts";
 import { heal } from "./heal.ts";
-import { hintsOf } from "./hints.ts";
 import { createKey, expireKey, listKeys, ownKeys, revokeKey, rotateKey, verifyKey } from "./keys.ts";
+import { contextOf } from "./open-context.ts";
 import { poolStanding } from "./pool-standing.ts";
-import { admitViewer, getJob, listEvents, listJobs, snapshot, usage } from "./read.ts";
+import { admitViewer, getJob, listEvents, listJobs, mayWatch, snapshot, usage } from "./read.ts";
 import { metered, rate } from "./read-meter.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
 import { rerunJob } from "./rerun.ts";
 import { tidyNow, unreferenced } from "./retention.ts";
 import { forReceipt, submit } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
-import { newWaiters } from "./waiters.ts";
 import { getDelivery, listDeliveries, redeliver } from "./webhook-log.ts";
 import { beginDelivery, endDelivery } from "./webhook-tries.ts";
 import {
@@ -113,6 +109,9 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async admitViewer(auth: Auth, job: JobId) {
     return admitViewer(this.#ctx, auth, job);
+  }
+  async mayWatch(auth: Auth, job: JobId) {
+    return metered(this.#ctx, auth, (ctx) => mayWatch(ctx, auth, job));
   }
   async listJobs(auth: Auth, query: ListQuery) {
     return metered(this.#ctx, auth, (ctx) => listJobs(ctx, auth, query));
@@ -254,7 +253,7 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     return metered(this.#ctx, auth, (ctx) => getDelivery(ctx, auth, delivery));
   }
   async redeliver(auth: Auth, delivery: DeliveryId) {
-    return redeliver(this.#ctx, auth, delivery);
+    return metered(this.#ctx, auth, (ctx) => redeliver(ctx, auth, delivery));
   }
   async beginDelivery(delivery: DeliveryId) {
     return beginDelivery(this.#ctx, delivery);
@@ -273,26 +272,4 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   override async alarm(): Promise<void> {
     await runAlarm(this.#context);
   }
-}
-
-function contextOf(state: DurableObjectState, env: Env): AccountContext {
-  const settings = settingsOf(env);
-  const macs = macsOf(settings);
-  const account = accountIdSchema.parse(state.id.name);
-  const now = () => Date.now();
-  const background = (work: Promise<unknown>) => state.waitUntil(work.catch(() => undefined));
-  return {
-    account,
-    env,
-    settings,
-    macs,
-    database: countingDatabase(openDatabase(state.storage)),
-    alarms: alarmsOf(state.storage),
-    hints: hintsOf({ account, env, settings, macs, now, background }),
-    waiters: newWaiters(),
-    reads: { tat: 0 },
-    now,
-    random: () => Math.random(),
-    background,
-  };
 }

@@ -1,6 +1,8 @@
 /**
  * Owns the read bucket of an account: how many reads a minute its role has, and how many are left.
  * Invariant: in memory alone, so a read writes no row; an object that starts anew starts with a full bucket.
+ *
+ * Tickets and redeliveries draw from it too: the submit bucket is stored with the jobs that a submit makes, and they make none.
  */
 import { draw, tokensAt } from "../../domain/rate-limit.ts";
 import { refusalOf } from "../../protocol/errors.ts";
@@ -12,7 +14,7 @@ import { submitRate } from "./submit-rate.ts";
 
 export type ReadMeter = { tat: number };
 
-/** Runs a client's read when its bucket has a token; the answer tells how the bucket stands. Our own calls are not counted. */
+/** Runs a client's read, or what counts as one, when its bucket has a token; the answer tells how the bucket stands. Our own calls are not counted. */
 export async function metered<T>(
   ctx: AccountContext,
   auth: Auth,

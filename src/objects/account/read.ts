@@ -46,6 +46,12 @@ export function admitViewer(ctx: AccountContext, auth: Auth, job: JobId): Result
   return record ? ok({ ...record, waiting: null }) : refuse(NOT_FOUND);
 }
 
+/** Whether a ticket may be made for the job. */
+export function mayWatch(ctx: AccountContext, auth: Auth, job: JobId): Result<null, Refusal> {
+  const found = admitViewer(ctx, auth, job);
+  return found.ok ? ok(null) : found;
+}
+
 /** `pool` undefined: not asked. */
 function readRecord(
   ctx: AccountContext,

@@ -110,6 +110,8 @@ export interface ClientRpc {
   getJob(auth: Auth, job: JobId): Promise<Metered<JobRecord>>;
   /** The record alone, without a word from any other object: for the progress object, and where only the right counts. */
   admitViewer(auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>>;
+  /** NOT_FOUND for a job that the caller may not watch. For a ticket: a read like any other. */
+  mayWatch(auth: Auth, job: JobId): Promise<Metered<null>>;
   listJobs(auth: Auth, query: ListQuery): Promise<Metered<ListPage>>;
   listEvents(auth: Auth, job: JobId, afterRevision: number): Promise<Metered<JobEvent[]>>;
   cancelJob(auth: Auth, job: JobId): Promise<Result<CancelDone, Refusal>>;

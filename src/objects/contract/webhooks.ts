@@ -92,7 +92,7 @@ export interface WebhookRpc {
   listDeliveries(auth: Auth, query: DeliveryQuery): Promise<Metered<DeliveryPage>>;
   getDelivery(auth: Auth, delivery: DeliveryId): Promise<Metered<DeliveryRow>>;
   /** Tries it now, with the same id and bytes, and begins its schedule anew. CONFLICT where the bytes were erased. */
-  redeliver(auth: Auth, delivery: DeliveryId): Promise<Result<DeliveryRow, Refusal>>;
+  redeliver(auth: Auth, delivery: DeliveryId): Promise<Metered<DeliveryRow>>;
 
   /** What the consumer is to send; null: nothing, this message is no longer needed. */
   beginDelivery(delivery: DeliveryId): Promise<DeliveryOrder | null>;

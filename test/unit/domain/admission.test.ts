@@ -69,4 +69,28 @@ describe("admission", () => {
     const internal = { ...RULES, role: DEFAULT_ROLES.internal, role_name: "internal" } as const;
     expect(refusedShape({ jobs: 10, priorities: [9] }, internal)).toBeNull();
   });
+
+  it.each([
+    ["submit_burst", { submit_burst: 3 }],
+    ["submit_burst", { submit_burst: null, submits_per_minute: 3 }],
+    ["max_active", { max_active: 3 }],
+    ["daily", { daily: 3 }],
+  ])(
+    "tells a request that exceeds %s as such that no waiting helps, instead of when to come again: %o",
+    (limit, over) => {
+      const rules = { ...RULES, role: { ...DEFAULT_ROLES.pro, ...over }, role_name: "pro" } as const;
+      const refused = refusedShape({ jobs: 4, priorities: [0] }, rules);
+      expect(refused).toMatchObject({ code: "VALIDATION_ERROR", details: { field: "jobs", limit: 3 } });
+      expect(refused?.message).toContain(limit);
+      expect(refusedShape({ jobs: 3, priorities: [0] }, rules)).toBeNull();
+      expect(admit({ jobs: 3, priorities: [0] }, standing(), rules, NOON).ok).toBe(true);
+    },
+  );
+
+  it("holds nobody to a burst while rate limits are off", () => {
+    const role = { ...DEFAULT_ROLES.pro, submit_burst: 2 };
+    const four = { jobs: 4, priorities: [0] };
+    expect(refusedShape(four, { ...RULES, role, role_name: "pro" })?.details.limit).toBe(2);
+    expect(refusedShape(four, { ...RULES, role, role_name: "pro", rate_limited: false })).toBeNull();
+  });
 });
