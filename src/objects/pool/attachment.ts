@@ -3,26 +3,9 @@
  * Invariant: presence after a start with empty memory is exactly what the attachments say.
  */
 import { z } from "zod";
-import { slotStateSchema } from "../../protocol/agent-api.ts";
 import { poolNameSchema } from "../../protocol/ids.ts";
 import type { ControlSocketIdentity } from "../contract.ts";
-
-const slotSchema = z.object({
-  slot: z.number().int(),
-  state: slotStateSchema,
-  /** Of the job it runs or prepares; null when it has none or did not say. */
-  ref: z.string().nullable(),
-  /** When it took that ref, ms UTC. */
-  since: z.number().int(),
-  /** Claimed ahead, waits behind `ref`; and since when, ms UTC. */
-  next: z.string().nullable().default(null),
-  next_since: z.number().int().default(0),
-  /** It would claim one job ahead of the end of its present one. */
-  ahead: z.boolean().default(false),
-  /** Why it is not fit for work, in the agent's words. */
-  reason: z.string().nullable().default(null),
-});
-export type Slot = z.infer<typeof slotSchema>;
+import { slotSchema } from "./slot.ts";
 
 const controlSchema = z.object({
   agent: z.string(),

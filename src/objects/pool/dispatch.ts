@@ -9,7 +9,8 @@ import { ReadyList } from "../../domain/ready-list.ts";
 import { count } from "../../platform/metrics.ts";
 import { parseRef } from "../../protocol/ids.ts";
 import type { Offer } from "../contract.ts";
-import type { Gone, Presence, SlotChange } from "./presence.ts";
+import type { Fleet, Gone, LoadedBy } from "./fleet.ts";
+import type { SlotChange } from "./slot.ts";
 
 /** The longest the object sleeps between two looks at a list that is not empty. */
 const LONGEST_WAIT_MS = 10_000;
@@ -19,8 +20,8 @@ const ASK_BACK_MS = 1_000;
 const MAX_REMEMBERED = 5_000;
 
 export class Dispatch {
-  readonly #presence: Presence;
-  readonly #loadedBy: (hash: string) => ReadonlySet<string>;
+  readonly #presence: Fleet;
+  readonly #loadedBy: LoadedBy;
   readonly #list = new ReadyList();
   /** Ref -> to which agent process it was offered last, and the weight of its account. */
   readonly #sent = new Map<string, { agent: string; weight: number }>();
@@ -30,7 +31,7 @@ export class Dispatch {
   readonly #askedBack = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(presence: Presence, loadedBy: (hash: string) => ReadonlySet<string>) {
+  constructor(presence: Fleet, loadedBy: LoadedBy) {
     this.#presence = presence;
     this.#loadedBy = loadedBy;
   }
@@ -109,25 +110,24 @@ export class Dispatch {
 
   /** A job that waits behind a run while another agent is idle goes to that one. Each is asked back once. */
   #askBack(now: number): void {
-    const waiting = this.#presence.claimedAhead();
-    for (const ref of this.#askedBack) if (!waiting.some((one) => one.ref === ref)) this.#askedBack.delete(ref);
-    if (this.#list.size > 0) return;
-    const idle = this.#presence.candidates(this.#loadedBy);
-    const due = waiting.filter(({ ref, since }) => !this.#askedBack.has(ref) && since + ASK_BACK_MS <= now);
-    for (const { ref, agent } of due) {
-      if (!idle.some(({ id }) => id !== agent)) return;
+    for (const { ref, agent, due } of this.#handable()) {
+      if (due > now) continue;
       this.#askedBack.add(ref);
       this.#presence.send(agent, { type: "give_back", ref });
     }
   }
 
-  /** When a job claimed ahead is next to be asked back, if there were somebody to take it. */
-  #nextAskBack(): number | null {
+  /** What was claimed ahead, was not asked back yet and could be another agent's at once; `due`: when to ask, ms UTC. */
+  #handable(): { ref: string; agent: string; due: number }[] {
+    const waiting = this.#presence.claimedAhead();
+    for (const ref of this.#askedBack) if (!waiting.some((one) => one.ref === ref)) this.#askedBack.delete(ref);
+    const open = waiting.filter(({ ref }) => !this.#askedBack.has(ref));
+    // While jobs are left in the list, who is idle is offered those.
+    if (open.length === 0 || this.#list.size > 0) return [];
     const idle = this.#presence.candidates(this.#loadedBy);
-    const waiting = this.#presence
-      .claimedAhead()
-      .filter(({ ref, agent }) => !this.#askedBack.has(ref) && idle.some(({ id }) => id !== agent));
-    return waiting.length === 0 ? null : Math.min(...waiting.map(({ since }) => since + ASK_BACK_MS));
+    return open
+      .filter(({ agent }) => idle.some(({ id }) => id !== agent))
+      .map(({ ref, agent, since }) => ({ ref, agent, due: since + ASK_BACK_MS }));
   }
 
   #take(ref: string, agent: string): void {
@@ -150,7 +150,9 @@ export class Dispatch {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     const now = Date.now();
-    const looks = [this.#list.nextLook(now), this.#nextAskBack()].filter((at) => at !== null);
+    const looks = this.#handable().map(({ due }) => due);
+    const look = this.#list.nextLook(now);
+    if (look !== null) looks.push(look);
     if (looks.length === 0) return;
     const next = Math.min(...looks);
     const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, next - now));

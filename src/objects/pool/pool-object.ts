@@ -1,28 +1,31 @@
 /**
- * Owns what is known about one pool's agents: their token hashes, their control sockets, and the list of ready jobs.
+ * Owns what is known about one pool's agents: who is admitted, their control sockets, and the list of ready jobs.
  * Invariant: nothing here is needed for a job to run or end; without its list, work still flows through the queue.
  */
 import { DurableObject } from "cloudflare:workers";
 import { type Env, settingsOf } from "../../platform/env.ts";
-import { equalInConstantTime } from "../../platform/hash.ts";
 import { logLine } from "../../platform/log.ts";
 import { planFlush } from "../../platform/metrics.ts";
 import { type ControlUp, controlUpSchema } from "../../protocol/agent-api.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import { type PoolName, poolNameSchema } from "../../protocol/ids.ts";
+import { type PoolName, parseRef, poolNameSchema } from "../../protocol/ids.ts";
 import { PING, PONG } from "../../protocol/progress.ts";
 import { assertNever, ok, type Result, refuse } from "../../protocol/result.ts";
 import { openPoolDatabase, type PoolDatabase } from "../../storage/pool/database.ts";
 import {
   type AgentDetail,
+  type AgentLease,
   type AgentRow,
   type CatalogueState,
   EDGE_HEADERS,
+  type Enrol,
+  type Enrolled,
   type Hold,
   type KeyProof,
   type KnownAgent,
   type NewAgent,
+  type NewCode,
   type Offer,
   type PoolRpc,
   type PoolStatus,
@@ -33,15 +36,12 @@ import { controlIdentityOf } from "./attachment.ts";
 import { CatalogueOfPool } from "./catalogue.ts";
 import { Dispatch } from "./dispatch.ts";
 import { takeFigures } from "./figures.ts";
-import { Holds } from "./holds.ts";
+import { FOREVER, Holds } from "./holds.ts";
 import { idOf, Presence, type Present, sendDown } from "./presence.ts";
-import { processOf } from "./process-view.ts";
 import { Rests } from "./rests.ts";
+import { Roster } from "./roster.ts";
 
-const UNAUTHORIZED = refusalOf("UNAUTHORIZED", "A valid agent token is required.");
 const UNKNOWN_AGENT = refusalOf("NOT_FOUND", "There is no agent of this name in the pool.");
-/** A hold without an end, as a time. */
-const FOREVER = Date.UTC(9999, 11, 31);
 /** A hello may carry a whole capability; anything larger is not of the protocol. */
 const MAX_MESSAGE_CHARS = 8_388_608;
 
@@ -51,6 +51,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   readonly #holds: Holds;
   readonly #rests = new Rests();
   readonly #presence: Presence;
+  readonly #roster: Roster;
   readonly #dispatch: Dispatch;
   readonly #catalogue: CatalogueOfPool;
   readonly #loaded = new Map<string, ReadonlySet<string>>();
@@ -62,6 +63,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     this.#database = openPoolDatabase(ctx.storage);
     this.#holds = new Holds(this.#database);
     this.#presence = new Presence((agent) => this.#mayWork(agent));
+    this.#roster = new Roster(this.#pool, this.#database, this.#holds, this.#presence);
     this.#dispatch = new Dispatch(this.#presence, (hash) => this.#loadedBy(hash));
     this.#catalogue = new CatalogueOfPool({
       pool: this.#pool,
@@ -75,58 +77,63 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   // --- tokens ----------------------------------------------------------------------------------------------------------
 
   async verifyToken(proof: KeyProof): Promise<Result<KnownAgent, Refusal>> {
-    const row = this.#database.toRead()?.agents.byKeyId(proof.keyid);
-    if (!row || row.revoked_at !== null || !equalInConstantTime(row.secret_sha256, proof.secret_sha256))
-      return refuse(UNAUTHORIZED);
-    const hold = this.#holds.over(row.agent, Date.now());
-    return ok({ identity: { agent: row.agent, name: row.name, pool: this.#pool }, hold });
+    return this.#roster.verify(proof, Date.now());
   }
 
-  async createAgent({ agent, name, keyid, secret_sha256 }: NewAgent): Promise<AgentRow> {
-    const { agents } = this.#database.toWrite();
-    const created_at = agents.get(agent)?.created_at ?? Date.now();
-    agents.put({ agent, name, keyid, secret_sha256, created_at });
-    return this.#rowOf({ agent, name, created_at, revoked_at: null });
+  async createAgent(agent: NewAgent, code?: NewCode): Promise<AgentRow> {
+    return this.#roster.create(agent, code ?? null, Date.now());
+  }
+
+  async openCode(agent: string, code: NewCode): Promise<Result<AgentRow, Refusal>> {
+    return this.#roster.openCode(agent, code, Date.now());
+  }
+
+  async enrol(command: Enrol): Promise<Result<Enrolled, Refusal>> {
+    const enrolled = this.#roster.enrol(command, Date.now());
+    if (enrolled.ok && enrolled.value.is_first) this.#dismiss(enrolled.value.row.agent, "token replaced");
+    return enrolled;
   }
 
   async listAgents(): Promise<AgentRow[]> {
-    return (this.#database.toRead()?.agents.all() ?? []).map((row) => this.#rowOf(row));
+    return this.#roster.list(Date.now());
   }
 
   async agentDetail(agent: string): Promise<Result<AgentDetail, Refusal>> {
-    const tables = this.#database.toRead();
-    const row = tables?.agents.get(agent);
-    if (!row) return refuse(UNKNOWN_AGENT);
-    const capabilityOf = (hash: string) => tables?.capabilities.get(hash) ?? null;
-    return ok({ ...this.#rowOf(row), processes: this.#presence.processesOf(agent).map(processOf(capabilityOf)) });
+    return this.#roster.detail(agent, Date.now());
   }
 
   async revokeAgent(agent: string): Promise<Result<AgentRow, Refusal>> {
-    const agents = this.#database.toRead()?.agents;
-    agents?.revoke(agent, Date.now());
-    const row = agents?.get(agent);
-    if (!row) return refuse(UNKNOWN_AGENT);
-    for (const gone of this.#presence.dismiss(agent, CLOSE.REVOKED, "token revoked")) this.#dispatch.gone(gone);
-    return ok(this.#rowOf(row));
+    const revoked = this.#roster.revoke(agent, Date.now());
+    if (!revoked.ok) return revoked;
+    this.#dismiss(agent, "token revoked");
+    return ok({ ...revoked.value, online: false });
   }
 
-  #rowOf({ agent, name, created_at, revoked_at }: Omit<AgentRow, "online" | "hold">): AgentRow {
-    const hold = this.#holds.agent(agent, Date.now());
-    return { agent, name, created_at, revoked_at, online: this.#presence.isOnline(agent), hold };
+  /** Its token is no longer good: its sockets go at once. */
+  #dismiss(agent: string, reason: string): void {
+    for (const gone of this.#presence.dismiss(agent, CLOSE.REVOKED, reason)) this.#dispatch.gone(gone);
   }
 
   // --- who gets no new work --------------------------------------------------------------------------------------------
 
-  async holdAgents(agent: string | null, hold: Hold | null): Promise<Result<Hold | null, Refusal>> {
-    if (agent !== null && !this.#database.toRead()?.agents.get(agent)) return refuse(UNKNOWN_AGENT);
-    if (hold) this.#holds.set(agent, hold, Date.now());
-    else this.#holds.clear(agent);
+  async holdAgents(agent: string | null, hold: Hold | null, own = false): Promise<Result<Hold | null, Refusal>> {
+    if (agent !== null && !this.#roster.knows(agent)) return refuse(UNKNOWN_AGENT);
+    if (hold) this.#holds.set(agent, hold, Date.now(), own);
+    else this.#holds.clear(agent, own);
     for (const each of agent === null ? this.#presence.online() : [agent]) this.#tellHold(each);
     this.#dispatch.run();
     return ok(hold);
   }
 
+  async giveBackAll(agent: string): Promise<Result<AgentLease[], Refusal>> {
+    if (!this.#roster.knows(agent)) return refuse(UNKNOWN_AGENT);
+    const leases = this.#roster.leases(agent);
+    for (const { ref } of leases) this.#presence.tell(agent, { type: "give_back", ref, now: true });
+    return ok(leases);
+  }
+
   async leaseLost(agent: string): Promise<void> {
+    if (this.#roster.knows(agent)) this.#roster.trouble(agent, "a lease of it ran out", null, Date.now());
     if (this.#rests.leaseLost(agent, Date.now())) this.#presence.tell(agent, { type: "rest" });
   }
 
@@ -140,13 +147,12 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     this.#presence.tell(agent, hold ? { type: hold.kind, until: hold.until } : { type: "resume", until: null });
   }
 
-  /** Until when nobody here gets new work by an operator's word; null: somebody may. */
+  /** Until when nobody here gets new work by an operator's word; null: somebody may, or nobody is here. */
   #pausedUntil(now: number): number | null {
-    const held = [this.#holds.pool(now), ...this.#presence.online().map((agent) => this.#holds.over(agent, now))];
-    const [pool, ...each] = held.map((hold) => hold && (hold.until ?? FOREVER));
-    if (typeof pool === "number") return pool;
-    const untils = each.filter((until) => typeof until === "number");
-    return each.length > 0 && untils.length === each.length ? Math.min(...untils) : null;
+    const pool = this.#holds.pool(now);
+    const holds = pool ? [pool] : this.#presence.online().map((agent) => this.#holds.agent(agent, now));
+    const untils = holds.flatMap((hold) => (hold ? [hold.until ?? FOREVER] : []));
+    return untils.length > 0 && untils.length === holds.length ? Math.min(...untils) : null;
   }
 
   // --- the ready list --------------------------------------------------------------------------------------------------
@@ -178,8 +184,8 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
     const { agent } = controlIdentityOf(request.headers.get(EDGE_HEADERS.identity));
     // The Worker remembers a yes for 30 s: a socket must not outlive a revocation it slipped past.
-    const row = this.#database.toRead()?.agents.get(agent.agent);
-    if (!row || row.revoked_at !== null) return new Response(null, { status: 401 });
+    const row = this.#roster.admitted(agent.agent);
+    if (!row) return new Response(null, { status: 401 });
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
     this.#presence.add(server, { agent: agent.agent, name: row.name });
@@ -219,6 +225,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     else if (id === null) logLine("warn", "control_message_before_hello", { agent: present.kept.agent });
     else if (up.type === "slot") {
       this.#rests.reported(present.kept.agent, up.state);
+      this.#noteTrouble(present.kept.agent, up);
       this.#dispatch.changed(this.#presence.report(present, up, Date.now()), id);
     } else if (up.type === "metrics") takeFigures(this.#pool, id, up);
     else if (up.type === "declined") this.#dispatch.declined(up.ref, id);
@@ -226,6 +233,12 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
       const refs = up.refs.filter((ref) => this.#dispatch.isTaken(ref));
       sendDown(present.socket, { type: "taken", refs });
     } else assertNever(up);
+  }
+
+  #noteTrouble(agent: string, { state, reason, error }: Extract<ControlUp, { type: "slot" }>): void {
+    const now = Date.now();
+    if (error) this.#roster.trouble(agent, error.text, parseRef(error.ref)?.fields.job ?? null, now);
+    else if (state === "sick" && reason !== undefined) this.#roster.trouble(agent, reason, null, now);
   }
 
   #greet(present: Present, hello: Extract<ControlUp, { type: "hello" }>): void {

@@ -6,18 +6,14 @@ import type { Candidate } from "../../domain/ready-list.ts";
 import type { ControlDown, ControlUp } from "../../protocol/agent-api.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { closeQuietly, sendJson } from "../sockets.ts";
-import { type ControlAttachment, controlAttachmentOf, type Slot } from "./attachment.ts";
+import { type ControlAttachment, controlAttachmentOf } from "./attachment.ts";
+import type { Fleet, Gone, LoadedBy } from "./fleet.ts";
+import { changeOf, isBusy, nextSlot, type Slot, type SlotChange, type SlotReport } from "./slot.ts";
 
 type Hello = Extract<ControlUp, { type: "hello" }>;
-type SlotReport = Extract<ControlUp, { type: "slot" }>;
 
 export type Present = { readonly socket: WebSocket; readonly kept: ControlAttachment };
-/** An agent process that has no socket left, and what its slots did last. */
-export type Gone = { readonly id: string; readonly slots: readonly Slot[] };
-/** What a slot's report changed: refs it took up, and refs it is done with after so many seconds of work. */
-export type SlotChange = { took: string[]; done: { ref: string; seconds: number }[] };
-
-export class Presence {
+export class Presence implements Fleet {
   readonly #open = new Map<WebSocket, Present>();
   /** Agent process and slot -> model files it says it has in memory. Lost with the object's memory: a preference, no more. */
   readonly #loaded = new Map<string, readonly string[]>();
@@ -103,16 +99,16 @@ export class Presence {
   }
 
   /** Those with at least one idle slot. */
-  candidates(loadedBy: (hash: string) => ReadonlySet<string>): Candidate[] {
+  candidates(loadedBy: LoadedBy): Candidate[] {
     return this.#having(({ state }) => state === "idle", loadedBy);
   }
 
   /** Those with a slot that would claim one job ahead of the end of its present one. */
-  aheadCandidates(loadedBy: (hash: string) => ReadonlySet<string>): Candidate[] {
+  aheadCandidates(loadedBy: LoadedBy): Candidate[] {
     return this.#having(({ state, ahead, next }) => state === "busy" && ahead && next === null, loadedBy);
   }
 
-  #having(fits: (slot: Slot) => boolean, loadedBy: (hash: string) => ReadonlySet<string>): Candidate[] {
+  #having(fits: (slot: Slot) => boolean, loadedBy: LoadedBy): Candidate[] {
     return this.#known().flatMap(({ id, kept }) => {
       const free = kept.slots.filter(fits).length;
       if (free === 0 || !this.#mayWork(kept.agent)) return [];
@@ -154,9 +150,9 @@ export class Presence {
     return [...new Set(this.#known().map(({ kept }) => kept.agent))];
   }
 
-  /** To every process of an agent, or with null of all agents. */
-  tell(agent: string | null, message: ControlDown): void {
-    for (const { socket, kept } of this.#known()) if (agent === null || kept.agent === agent) sendDown(socket, message);
+  /** To every process of an agent. */
+  tell(agent: string, message: ControlDown): void {
+    for (const { socket, kept } of this.#known()) if (kept.agent === agent) sendDown(socket, message);
   }
 
   counts(): { online: number; busy: number } {
@@ -196,35 +192,4 @@ export function idOf({ agent, instance }: ControlAttachment): string | null {
 
 export function sendDown(socket: WebSocket, message: ControlDown): boolean {
   return sendJson(socket, message);
-}
-
-function isBusy(state: Slot["state"]): boolean {
-  return state === "busy" || state === "preparing";
-}
-
-function nextSlot(known: Slot | undefined, report: SlotReport, now: number): Slot {
-  const { slot, state, ahead = false } = report;
-  const busy = isBusy(state);
-  const ref = busy ? (report.ref ?? known?.ref ?? null) : null;
-  const next = (busy && report.next) || null;
-  return {
-    slot,
-    state,
-    ref,
-    since: known && known.ref === ref ? known.since : now,
-    next,
-    next_since: known && known.next === next ? known.next_since : now,
-    ahead,
-    reason: report.reason ?? null,
-  };
-}
-
-function changeOf(known: Slot | undefined, next: Slot, now: number): SlotChange {
-  const before = new Set([known?.ref, known?.next].filter((ref) => typeof ref === "string"));
-  const after = new Set([next.ref, next.next].filter((ref) => typeof ref === "string"));
-  const secondsOf = (ref: string) => (known?.ref === ref ? Math.max(0, now - known.since) / 1000 : 0);
-  return {
-    took: [...after].filter((ref) => !before.has(ref)),
-    done: [...before].filter((ref) => !after.has(ref)).map((ref) => ({ ref, seconds: secondsOf(ref) })),
-  };
 }

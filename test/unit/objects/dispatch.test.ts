@@ -1,0 +1,67 @@
+/**
+ * Holds the pool's dispatcher to DESIGN 2 with a fleet that says what the test wants it to say, on a clock of its own.
+ */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Offer } from "../../../src/objects/contract.ts";
+import { Dispatch } from "../../../src/objects/pool/dispatch.ts";
+import { accountIdSchema, jobIdSchema } from "../../../src/protocol/ids.ts";
+import { FakeFleet } from "../../support/dispatch/fleet.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.UTC(2030, 0, 1) });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+let made = 0;
+function offer(over: Partial<Offer> = {}): Offer {
+  const account = accountIdSchema.parse("a".repeat(16));
+  const job = jobIdSchema.parse(`j_${String(++made).padStart(12, "0")}`);
+  const ref = `r_${account}_${job.slice(2)}_1_default_${"0".repeat(27)}`;
+  return { ref, account, job, attempt: 1, priority: 0, weight: 1, models: [], ...over };
+}
+
+describe("a job claimed ahead", () => {
+  /** `a` runs and holds `next` behind it; `b` is idle. */
+  function behindARun() {
+    const fleet = new FakeFleet(["a", "b"]);
+    const next = offer();
+    Object.assign(fleet.of("a"), { state: "busy", ref: offer().ref, next: { ref: next.ref, since: Date.now() } });
+    return { fleet, next, dispatch: new Dispatch(fleet, () => new Set()) };
+  }
+  const asked = (fleet: FakeFleet) => fleet.told.filter(({ message }) => message.type === "give_back");
+
+  it("is asked back once, a second after it was claimed, when another agent is idle", () => {
+    const { fleet, next, dispatch } = behindARun();
+    dispatch.run();
+    vi.advanceTimersByTime(999);
+    expect(asked(fleet)).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(asked(fleet)).toEqual([{ agent: "a", message: { type: "give_back", ref: next.ref } }]);
+    dispatch.run();
+    vi.advanceTimersByTime(60_000);
+    expect(asked(fleet)).toHaveLength(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("is not asked back when the only idle agent is the one that holds it", () => {
+    const { fleet, dispatch } = behindARun();
+    fleet.of("b").state = "busy";
+    dispatch.run();
+    expect([asked(fleet), vi.getTimerCount()]).toEqual([[], 0]);
+  });
+
+  it("keeps no timer running hot while the list holds a job that the idle agent did not take", () => {
+    const { fleet, dispatch } = behindARun();
+    const declined = offer();
+    dispatch.add([declined]);
+    dispatch.declined(declined.ref, "b");
+    vi.advanceTimersByTime(1_000);
+    const before = fleet.looks;
+    for (let turns = 0; turns < 1_000 && vi.getTimerCount() > 0; turns++) vi.runOnlyPendingTimers();
+    // A thousand turns of the timer are minutes of waiting, not one moment a thousand times.
+    expect(Date.now() - Date.UTC(2030, 0, 1)).toBeGreaterThan(500_000);
+    expect(fleet.looks - before).toBeLessThan(1_000);
+  });
+});
