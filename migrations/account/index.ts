@@ -8,6 +8,15 @@ import webhooks from "./0003_webhooks.sql";
 import retention from "./0004_retention.sql";
 import oldJobs from "./0005_old_jobs.sql";
 import liveDocument from "./0006_live_document.sql";
+import dedupe from "./0007_dedupe.sql";
 
 /** Ordered; the version of a database is the number of migrations it has run. */
-export const ACCOUNT_MIGRATIONS: readonly string[] = [tables, identity, webhooks, retention, oldJobs, liveDocument];
+export const ACCOUNT_MIGRATIONS: readonly string[] = [
+  tables,
+  identity,
+  webhooks,
+  retention,
+  oldJobs,
+  liveDocument,
+  dedupe,
+];

@@ -32,7 +32,7 @@ export async function submitCommand(
   const head = commandHead(c, route, parsed.text);
   if (!head.ok) return head;
   const job = await newJobOf(c, parsed);
-  return job.ok ? ok({ ...head.value, route, jobs: [job.value] }) : job;
+  return job.ok ? ok(withJobs(c, head.value, route, parsed.text, [job.value])) : job;
 }
 
 /** The command for several jobs of one body; a refusal names the item: `<list>.<n>.<field>`. */
@@ -50,7 +50,22 @@ export async function bulkCommand(
     if (!job.ok) return refuse(ofItem(job.refusal, `${items.list}.${n}`));
     jobs.push(job.value);
   }
-  return ok({ ...head.value, route, jobs });
+  return ok(withJobs(c, head.value, route, text, jobs));
+}
+
+/** Without a key the body may still be known; one with a seed of our choice never is. */
+function withJobs(
+  c: Context<AppEnv>,
+  head: CommandHead,
+  route: SubmitRoute,
+  text: string,
+  jobs: NewJob[],
+): SubmitCommand {
+  const isRepeatable = head.idempotency === null && jobs.every((job) => job.explicit_seed);
+  const idempotency = isRepeatable
+    ? { key: null, fingerprint: fingerprintOf(route, c.get("caller"), text) }
+    : head.idempotency;
+  return { ...head, idempotency, route, jobs };
 }
 
 export type CommandHead = Pick<SubmitCommand, "auth" | "idempotency" | "request_id" | "traceparent">;
@@ -131,6 +146,7 @@ function workflowOf(parsed: Parsed): WrittenWorkflow | null {
 function newJob(body: CreateJob, draft: JobDraft, workflowHash: string, caller: Caller): NewJob {
   return {
     ...draft,
+    shape: shapeHash(draft.shape),
     template: null,
     workflow_hash: workflowHash,
     pool: body.pool ?? null,
@@ -187,7 +203,12 @@ function idempotencyOf(
         field: "Idempotency-Key",
       }),
     );
-  return ok({ key: key.data, fingerprint: sha256Hex(`${route}|${caller.account}|${canonicalText(text)}`) });
+  return ok({ key: key.data, fingerprint: fingerprintOf(route, caller, text) });
+}
+
+/** Of what the client sent, before defaults and seeds. */
+function fingerprintOf(route: string, caller: Caller, text: string): string {
+  return sha256Hex(`${route}|${caller.account}|${canonicalText(text)}`);
 }
 
 /** 0..2^32-1. */

@@ -63,6 +63,10 @@ export const METRICS = {
   },
   comfy_edge_submits_refused_total: { type: "counter", help: "Submits refused by the account, by code." },
   comfy_edge_submits_replayed_total: { type: "counter", help: "Submits answered from their Idempotency-Key." },
+  comfy_edge_submits_deduplicated_total: {
+    type: "counter",
+    help: "Submits without an Idempotency-Key answered with what the same body made before.",
+  },
   comfy_edge_job_transitions_total: { type: "counter", help: "Transitions of jobs, by the status reached." },
   comfy_edge_rescues_total: { type: "counter", help: "Leases that ran out." },
   comfy_edge_leases_refused_total: { type: "counter", help: "Lease calls under a lease that is not the present one." },

@@ -83,14 +83,18 @@ async function tenantCaller(
   const parent = accountIdSchema.parse(key.account);
   const owner = await verifyRemembered(accountOf(c.env, parent), parent, key.proof, Date.now());
   if (!owner.ok) return owner;
-  return ok(tenant(parent, key, userId, owner.value.region));
+  return ok(tenant(parent, key, userId, owner.value));
 }
 
-function tenant(parent: AccountId, key: Pick<PresentedKey, "keyid">, userId: string, region: string | null): Caller {
+/** What a tenant takes over from its parent. */
+type Parental = { region: string | null; dedupe_without_key: boolean };
+
+function tenant(parent: AccountId, key: Pick<PresentedKey, "keyid">, userId: string, from: Parental): Caller {
+  const { region, dedupe_without_key: dedupes } = from;
   return {
     kind: "service",
     account: tenantAccountId(parent, userId),
-    auth: { by: "parent", parent, keyid: key.keyid, user_id: userId, region },
+    auth: { by: "parent", parent, keyid: key.keyid, user_id: userId, region, dedupes },
     keyid: key.keyid,
     user_id: userId,
     region,
@@ -99,5 +103,8 @@ function tenant(parent: AccountId, key: Pick<PresentedKey, "keyid">, userId: str
 
 /** With `AUTH_ENABLED=false` (dev alone) a request without a key acts as a tenant of the operators' own account. */
 function developer(userId: string | null): Caller {
-  return tenant(SYS_ACCOUNT, { keyid: keyIdSchema.parse("dev00000") }, userId ?? "developer", null);
+  return tenant(SYS_ACCOUNT, { keyid: keyIdSchema.parse("dev00000") }, userId ?? "developer", {
+    region: null,
+    dedupe_without_key: false,
+  });
 }

@@ -2,11 +2,9 @@
  * Owns the memory of keys an object said yes to, for calls where another object does the work (service and admin keys).
  * Invariant: a yes lives 30 s, so a revoked key is refused everywhere within 30 s; a no is never remembered.
  */
-import type { AccountRpc, KeyProof } from "../../objects/contract.ts";
+import type { AccountRpc, KeyOwner, KeyProof } from "../../objects/contract.ts";
 import type { Refusal } from "../../protocol/errors.ts";
 import { ok, type Result } from "../../protocol/result.ts";
-
-export type KeyOwner = { role: string; region: string };
 
 const YES_LIVES_MS = 30_000;
 /** Entries per isolate; the oldest goes first. */

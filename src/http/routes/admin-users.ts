@@ -28,12 +28,12 @@ export const adminUserRoutes = newRouteSet();
 addRoute(adminUserRoutes, docs.createUser, async (c) => {
   const body = await bodyBy(c, newUserSchema);
   if (!body.ok) return refusalResponse(c, body.refusal);
-  const { name, role, region = c.get("settings").DEFAULT_REGION, default_pool = DEFAULT_POOL, limits } = body.value;
+  const { region = c.get("settings").DEFAULT_REGION, default_pool = DEFAULT_POOL, limits = null, ...rest } = body.value;
   if (!isPool(c, default_pool)) return refusalResponse(c, UNKNOWN_POOL);
   const user_id = newAccountId();
   const operator = operatorOf(c);
   const object = accountOf(c.env, user_id, region);
-  await object.provision({ role, region, name, default_pool, limits: limits ?? null }, operator);
+  await object.provision({ ...rest, region, default_pool, limits }, operator);
   await directoryTold(c, user_id);
   const made = await object.account();
   if (made === null) throw new Error("an account was made and is not there");
@@ -118,8 +118,9 @@ function given(change: { [K in keyof AccountChange]?: AccountChange[K] | undefin
   return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
 }
 
-function shown(user_id: AccountId, { name, role, region, default_pool, limits, ...account }: Account) {
-  return { user_id, name, role, region, default_pool, limits, ...times(account) };
+function shown(user_id: AccountId, account: Account) {
+  const { name, role, region, default_pool, limits, dedupe_without_key } = account;
+  return { user_id, name, role, region, default_pool, limits, dedupe_without_key, ...times(account) };
 }
 
 function times({ created_at, disabled_at, erased_at }: Pick<Account, "created_at" | "disabled_at" | "erased_at">) {

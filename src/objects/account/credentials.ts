@@ -26,9 +26,10 @@ export function provision(ctx: AccountContext, profile: AccountProfile, operator
   const effects = noEffects();
   const now = ctx.now();
   ctx.database.transact(() => {
-    const { limits, ...rest } = profile;
+    const { limits, dedupe_without_key = false, ...rest } = profile;
     tables.profile.put({ ...rest, parent: null, created_at: now });
     if (limits) tables.profile.change({ limits });
+    if (dedupe_without_key) tables.profile.change({ dedupe_without_key });
     // A raised limit lets held jobs go at once; a lowered one touches none that was admitted.
     dispatch(ctx, tables, now, effects);
     if (operator) told(ctx, operator, "create_user", effects);

@@ -8,7 +8,7 @@ import { type KeyId, SYS_ACCOUNT } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { StoredKey } from "../../storage/account/keys.ts";
-import type { Asker, KeyProof, KeyRow, NewKey, Operator, Rotated, Successor } from "../contract.ts";
+import type { Asker, KeyOwner, KeyProof, KeyRow, NewKey, Operator, Rotated, Successor } from "../contract.ts";
 import { type Effects, noEffects, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { oweDirectory } from "./directory.ts";
@@ -26,9 +26,11 @@ const ENDED = refusalOf("CONFLICT", "This key has ended: make a new one.");
 const OTHER_KIND = refusalOf("CONFLICT", "A key is replaced by one of its own kind.");
 const LAST_ADMIN = refusalOf("CONFLICT", "The last admin key cannot be ended: make another one first.");
 
-export function verifyKey(ctx: AccountContext, proof: KeyProof): Result<{ role: string; region: string }, Refusal> {
+export function verifyKey(ctx: AccountContext, proof: KeyProof): Result<KeyOwner, Refusal> {
   const who = identify(ctx.database.toRead(), { by: "key", proof }, ctx.now());
-  return who.ok ? ok({ role: who.value.profile.role, region: who.value.profile.region }) : who;
+  if (!who.ok) return who;
+  const { role, region, dedupe_without_key } = who.value.profile;
+  return ok({ role, region, dedupe_without_key });
 }
 
 export function listKeys(ctx: AccountContext): KeyRow[] {

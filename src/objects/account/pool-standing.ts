@@ -10,7 +10,7 @@ import type { AccountContext } from "./context.ts";
 import { identifyOrNew } from "./identity.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 import { grantedPool } from "./pools.ts";
-import { isReplay } from "./submit.ts";
+import { isReplay, replayPlace } from "./replay.ts";
 
 /** `pool` null: the account's own. `online` null: the pool did not answer. */
 export async function poolStanding(
@@ -25,7 +25,8 @@ export async function poolStanding(
   const granted = grantedPool(ctx.settings, pool, who.value.profile);
   if (!granted.ok) return refuse(granted.refusal);
   // A replay needs no agent: its job is there.
-  if (asked && tables && isReplay(tables, asked, ctx.now())) return ok({ pool: granted.value, online: null });
+  const place = asked ? replayPlace(asked, auth, who.value) : null;
+  if (place && tables && isReplay(tables, place, ctx.now())) return ok({ pool: granted.value, online: null });
   const status = await freshPoolStatus(ctx, granted.value, (known) => known.agents.online > 0);
   return ok({ pool: granted.value, online: status?.agents.online ?? null });
 }

@@ -5,8 +5,6 @@
 
 import { type Asked, admit, rateOf, refusedShape, type Standing, utcDay } from "../../domain/admission.ts";
 import { nextJobId } from "../../domain/job-id.ts";
-import { recordOf } from "../../domain/job-record.ts";
-import { sha256Hex } from "../../platform/hash.ts";
 import { count } from "../../platform/metrics.ts";
 import { reportedBacklog } from "../../platform/queue-messages.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
@@ -14,23 +12,15 @@ import type { PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
-import type {
-  NewJob,
-  RefusedWithRate,
-  Replayable,
-  SubmitCommand,
-  SubmitDone,
-  Submitted,
-  SubmittedJob,
-} from "../contract.ts";
+import type { NewJob, RefusedWithRate, SubmitCommand, SubmitDone, Submitted, SubmittedJob } from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
 import { insertJob } from "./new-job.ts";
 import { defaultPool, grantedPool, withPoolModel } from "./pools.ts";
+import { rememberReplay, replayOf, replayPlace } from "./replay.ts";
 import { admissionRules } from "./submit-rate.ts";
 
-const IDEMPOTENCY_MS = 86_400_000;
 /** A key's last use is written at most this often, with a submit. */
 const LAST_USED_MS = 3_600_000;
 
@@ -39,7 +29,10 @@ export type MadeCommand = Omit<SubmitCommand, "jobs">;
 type MakeJobs = (tables: AccountTables) => Result<readonly NewJob[], Refusal>;
 
 export function submit(ctx: AccountContext, command: SubmitCommand): Result<SubmitDone, RefusedWithRate> {
-  return submitMade(ctx, command, () => ok(command.jobs));
+  const { idempotency, jobs } = command;
+  // A seed that we choose is another picture each time: without a key such a request repeats nothing.
+  const isRepeatable = idempotency?.key != null || jobs.every((job) => job.explicit_seed);
+  return submitMade(ctx, { ...command, idempotency: isRepeatable ? idempotency : null }, () => ok(jobs));
 }
 
 /** Of each record what a receipt tells. */
@@ -65,7 +58,8 @@ export function submitMade(
   if (!tables && command.auth.by !== "parent") return refuse(UNAUTHORIZED);
   const result = tables ? ctx.database.transact(() => work(tables)) : ctx.database.makeUnlessRefused(work);
   if (!result.ok) count("comfy_edge_submits_refused_total", { code: result.refusal.code });
-  else if (result.value.replayed) count("comfy_edge_submits_replayed_total");
+  else if (result.value.replayed)
+    count(`comfy_edge_submits_${command.idempotency?.key == null ? "deduplicated" : "replayed"}_total`);
   else {
     count("comfy_edge_jobs_submitted_total", {}, result.value.records.length);
     // A claim comes within milliseconds and its first lease is judged then: one alarm serves both.
@@ -89,8 +83,9 @@ function submitIn(
   const rules = admissionRules(ctx, who.value);
   const newest = tables.jobs.newest();
   const tat = newest?.tat ?? 0;
-  const replay = replayOf(ctx, tables, command, now, rules.role.signed_url_s);
-  if (replay) return replay.ok ? ok({ ...replay.value, rate: rateOf(rules, tat, now) }) : replay;
+  const place = replayPlace(command, auth, who.value);
+  const replay = place && replayOf(ctx, tables, place, now, rules.role.signed_url_s);
+  if (replay) return replay.ok ? ok({ records: replay.value, replayed: true, rate: rateOf(rules, tat, now) }) : replay;
   if (!ctx.settings.JOBS_ENABLED)
     return refuse({ ...refusalOf("FEATURE_DISABLED", "Submitting jobs is switched off."), retry_after_ms: 60_000 });
   const made = make(tables);
@@ -112,10 +107,13 @@ function submitIn(
     const asWritten = { id, job: withPoolModel(ctx.settings, job, pool), pool };
     return insertJob(ctx, tables, command, asWritten, admission, effects);
   });
-  if (command.idempotency) {
-    const entry = { fingerprint: command.idempotency.fingerprint, jobs: records.map((r) => r.job) };
-    tables.idempotency.remember(replayKey(command.route, command.idempotency.key), entry, now + IDEMPOTENCY_MS);
-  }
+  if (place)
+    rememberReplay(
+      tables,
+      place,
+      records.map(({ job }) => job),
+      now,
+    );
   return ok({ records, replayed: false, rate: rateOf(rules, admitted.value.tat, now) });
 }
 
@@ -126,36 +124,6 @@ function standingOf(tables: AccountTables, pools: readonly PoolName[], tat: numb
     active: () => tables.live.totals().active,
     backlog: fullest(pools, now),
   };
-}
-
-function replayOf(
-  ctx: AccountContext,
-  tables: AccountTables,
-  command: MadeCommand,
-  now: number,
-  url_ttl_s: number,
-): Result<Omit<SubmitDone, "rate">, Refusal> | null {
-  if (!command.idempotency) return null;
-  const known = tables.idempotency.find(replayKey(command.route, command.idempotency.key), now);
-  if (!known) return null;
-  if (known.fingerprint !== command.idempotency.fingerprint)
-    return refuse(refusalOf("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used with another request."));
-  const records = known.jobs.flatMap((job) => {
-    const stored = tables.jobs.get(job);
-    if (!stored) return [];
-    return [recordOf({ account: ctx.account, stored, live: tables.live.get(job), waiting: null, url_ttl_s })];
-  });
-  return ok({ records, replayed: true });
-}
-
-/** Hashed, so that a key of any length costs the same; the route is part of its scope. */
-function replayKey(route: SubmitCommand["route"], key: string): string {
-  return sha256Hex(`${route}\0${key}`);
-}
-
-/** Whether this key was used on this route within its time. What else it says is the submit's to judge. */
-export function isReplay(tables: AccountTables, { route, idempotency }: Replayable, now: number): boolean {
-  return idempotency !== null && tables.idempotency.find(replayKey(route, idempotency.key), now) !== null;
 }
 
 function askedOf(jobs: readonly NewJob[]): Asked {

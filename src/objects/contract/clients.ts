@@ -22,6 +22,7 @@ export type NewJob = {
   workflow_hash: string;
   /** Seed of the job as text when there is exactly one, for artifacts. */
   seed: string | null;
+  /** The client named every seed: the same body is the same picture. */
   explicit_seed: boolean;
   pool: PoolName | null;
   priority: number;
@@ -35,6 +36,8 @@ export type NewJob = {
   batch_size?: number;
   /** Model files the graph names: an agent that has them loaded is preferred. */
   models?: string[];
+  /** Hash of the workflow's shape (16 hex): what its like took in a pool tells how long it will take. */
+  shape?: string | null;
   /** True when the client named no model: the account puts its pool's in place of the one the edge assumed. */
   model_left_out?: boolean;
 };
@@ -43,7 +46,11 @@ export type SubmitCommand = {
   auth: Auth;
   /** Route name: part of the fingerprint's scope. */
   route: "jobs" | "bulk" | "generate" | "rerun";
-  idempotency: { key: string; fingerprint: string } | null;
+  /**
+   * `fingerprint`: SHA-256 of route, account and canonical body. `key` null: none was sent; the account may still answer with
+   * what it made of the same body before, where it was told to and every seed is explicit.
+   */
+  idempotency: { key: string | null; fingerprint: string } | null;
   /** One, or several in bulk: all are admitted or none. */
   jobs: NewJob[];
   request_id: string;

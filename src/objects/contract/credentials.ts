@@ -17,8 +17,13 @@ export type AccountProfile = {
   default_pool: PoolName;
   /** In place of the role's; left out: they stay. */
   limits?: LimitOverrides | null;
+  /** Left out: it stays. */
+  dedupe_without_key?: boolean;
 };
-/** An account as operators see it. `limits`: in place of the role's. */
+/**
+ * An account as operators see it. `limits`: in place of the role's. `dedupe_without_key`: the same body without an
+ * Idempotency-Key is the same job, as far as every seed is explicit; of a service key's account it holds for its tenants.
+ */
 export type Account = {
   role: string;
   region: string;
@@ -27,6 +32,7 @@ export type Account = {
   parent: string | null;
   created_at: number;
   limits: LimitOverrides | null;
+  dedupe_without_key: boolean;
   disabled_at: number | null;
   erased_at: number | null;
 };
@@ -37,7 +43,11 @@ export type AccountChange = {
   name?: string;
   default_pool?: PoolName;
   limits?: LimitOverrides | null;
+  dedupe_without_key?: boolean;
 };
+
+/** What a verified key's account says of itself to who acts for its tenants. */
+export type KeyOwner = { role: string; region: string; dedupe_without_key: boolean };
 
 export type KeyRow = {
   keyid: KeyId;
@@ -76,7 +86,7 @@ export interface CredentialRpc {
   /** Ends its keys and jobs at once, and then, by the outbox, its files and rows. For ever. */
   eraseAccount(operator: Operator): Promise<Result<Account, Refusal>>;
 
-  verifyKey(proof: KeyProof): Promise<Result<{ role: string; region: string }, Refusal>>;
+  verifyKey(proof: KeyProof): Promise<Result<KeyOwner, Refusal>>;
   createKey(key: NewKey, asker?: Asker): Promise<Result<KeyRow, Refusal>>;
   /** All keys, for operators and for sockets that look whether their key stands. */
   listKeys(): Promise<KeyRow[]>;

@@ -15,6 +15,11 @@ const count = z.number().int().min(0);
 export const REGIONS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 export const regionSchema = z.enum(REGIONS);
 
+const dedupe = z.boolean().meta({
+  description:
+    "A submit without an Idempotency-Key whose seeds are all named is answered with the job of the same body in the last 24 h, unless that failed or was canceled. Of a user with service keys: for its tenants too.",
+});
+
 export const newUserSchema = z
   .strictObject({
     name: displayNameSchema,
@@ -22,6 +27,7 @@ export const newUserSchema = z
     region: regionSchema.optional(),
     default_pool: poolNameSchema.optional(),
     limits: limitOverridesSchema.nullable().optional(),
+    dedupe_without_key: dedupe.default(false),
   })
   .meta({ id: "NewUser" });
 
@@ -32,6 +38,7 @@ export const changeUserSchema = z
     region: regionSchema,
     default_pool: poolNameSchema,
     limits: limitOverridesSchema.nullable().meta({ description: "In place of the role's; null: the role's again." }),
+    dedupe_without_key: dedupe,
   })
   .partial()
   .meta({ id: "ChangeUser" });
@@ -53,7 +60,11 @@ const userShape = {
   erased_at: timeOrNull,
 };
 export const userViewSchema = z
-  .object({ ...userShape, limits: z.record(z.string(), z.number().nullable()).nullable() })
+  .object({
+    ...userShape,
+    limits: z.record(z.string(), z.number().nullable()).nullable(),
+    dedupe_without_key: z.boolean(),
+  })
   .meta({ id: "User" });
 export const userListSchema = z
   .object({ users: z.array(z.object(userShape)), total: count, limit: count, offset: count })

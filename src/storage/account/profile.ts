@@ -1,5 +1,5 @@
 /**
- * Owns the account's one row: role, region, name, pool, parent, its own limits, whether it is disabled or erased.
+ * Owns the account's one row: role, region, name, pool, parent, its own limits, whether it is disabled or erased, how it takes repeated bodies.
  * Invariant: at most one row; `bootstrap` turns true exactly once; `erased_at`, once set, stays.
  */
 import { and, eq } from "drizzle-orm";
@@ -25,6 +25,8 @@ export type StoredProfile = NewProfile & {
   readonly erased_at: number | null;
   /** When the directory was last owed the whole of this account; 0 for never. */
   readonly directory_at: number;
+  /** Submits without an Idempotency-Key are deduplicated by their body, as far as seeds are explicit. */
+  readonly dedupe_without_key: boolean;
 };
 
 export type ProfileTable = {
@@ -63,12 +65,12 @@ export function profileTable(db: AccountDb, memory: AccountMemory): ProfileTable
       }),
     put: (profile) => {
       known.forget();
-      put.run({ one: 1, bootstrapped: 0, ...fresh(profile), limits: null });
+      put.run({ one: 1, bootstrapped: 0, ...fresh(profile), limits: null, dedupe_without_key: 0 });
     },
-    change: ({ limits, ...rest }) => {
+    change: ({ limits, dedupe_without_key: dedupe, ...rest }) => {
       known.forget();
       const text = limits === undefined ? {} : { limits: limits === null ? null : JSON.stringify(limits) };
-      const named = { ...rest, ...text };
+      const named = { ...rest, ...text, ...(dedupe === undefined ? {} : { dedupe_without_key: dedupe ? 1 : 0 }) };
       if (Object.values(named).every((value) => value === undefined)) return;
       const changed = db.update(account).set(named).returning({ one: account.one }).all();
       if (changed.length !== 1) throw new Error("there is no account to change");
@@ -79,9 +81,13 @@ export function profileTable(db: AccountDb, memory: AccountMemory): ProfileTable
 
 /** A profile as it is right after it was made. */
 export function fresh(profile: NewProfile): StoredProfile {
-  return { ...profile, limits: null, disabled_at: null, erased_at: null, directory_at: 0 };
+  return { ...profile, limits: null, disabled_at: null, erased_at: null, directory_at: 0, dedupe_without_key: false };
 }
 
-function profileOf({ limits, ...row }: typeof account.$inferSelect): StoredProfile {
-  return { ...row, limits: limits === null ? null : fromOwnRow<LimitOverrides>(limits) };
+function profileOf({ limits, dedupe_without_key, ...row }: typeof account.$inferSelect): StoredProfile {
+  return {
+    ...row,
+    limits: limits === null ? null : fromOwnRow<LimitOverrides>(limits),
+    dedupe_without_key: dedupe_without_key === 1,
+  };
 }

@@ -17,6 +17,7 @@ export const account = sqliteTable("account", {
   disabled_at: integer("disabled_at"),
   erased_at: integer("erased_at"),
   directory_at: integer("directory_at").notNull(),
+  dedupe_without_key: integer("dedupe_without_key").notNull(),
 });
 
 export const keys = sqliteTable("keys", {
