@@ -9,6 +9,7 @@ import retention from "./0004_retention.sql";
 import oldJobs from "./0005_old_jobs.sql";
 import liveDocument from "./0006_live_document.sql";
 import dedupe from "./0007_dedupe.sql";
+import watchedTenants from "./0008_watched_tenants.sql";
 
 /** Ordered; the version of a database is the number of migrations it has run. */
 export const ACCOUNT_MIGRATIONS: readonly string[] = [
@@ -19,4 +20,5 @@ export const ACCOUNT_MIGRATIONS: readonly string[] = [
   oldJobs,
   liveDocument,
   dedupe,
+  watchedTenants,
 ];

@@ -1,12 +1,15 @@
 /**
  * Holds the ProgressObject to CONTRACT 1 (Stream) with real sockets and a real account: what a viewer sees, and who may watch.
  */
+import { evictDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { parsePreview, previewBytes } from "../../src/domain/preview.ts";
+import { AccountObject } from "../../src/objects/account/account-object.ts";
 import { progressOf } from "../../src/objects/locate.ts";
-import { keyIdSchema } from "../../src/protocol/ids.ts";
-import { bindings } from "./support/account.ts";
-import { person, send } from "./support/client.ts";
+import { tenantAccountId } from "../../src/platform/api-key.ts";
+import { jobIdSchema, keyIdSchema } from "../../src/protocol/ids.ts";
+import { bindings, clientOf, objectOf } from "./support/account.ts";
+import { person, post, send, submitted } from "./support/client.ts";
 import { agentSocket, detail, socketOf, watch } from "./support/sockets.ts";
 import { quiet } from "./support/steps.ts";
 import {
@@ -165,6 +168,64 @@ describe("who may watch", () => {
     await owned.agent.lease(owned.job);
     await valid.frame(revision(2));
     expect(revoked.types).toEqual(["status"]);
+  });
+
+  it("I42, F94: of a tenant's job is closed with 4401 at once with its service key, by key or ticket, also while all is quiet", async () => {
+    const service = await person("service");
+    const keyid = keyIdSchema.parse(service.keyid);
+    const other = (await person("service", "internal", service.account)).key;
+    const tenant = { "X-User-ID": "customer-1" };
+    const { job_id } = await submitted(service.key, { prompt: "x" }, tenant);
+    const ticket = await send(`/api/v1/jobs/${job_id}/ticket`, post(service.key, "", tenant));
+    const query = `?ticket=${(await ticket.json<{ ticket: string }>()).ticket}`;
+    const byTicket = socketOf(await send(`/ws/jobs/${job_id}${query}`, { headers: { Upgrade: "websocket" } }));
+    const byKey = await watch(job_id, service.key, "", tenant);
+    const stays = await watch(job_id, other, "", tenant);
+    await Promise.all([byTicket, byKey, stays].map((viewer) => viewer.frame(revision(1))));
+    // The parent sleeps meanwhile: what it knows of its tenants' viewers must be in a row.
+    await evictDurableObject(objectOf(service.account));
+    await clientOf(service.account, keyid).stub().revokeKey(keyid);
+    expect(await byKey.closed).toEqual({ code: 4401, reason: "key revoked" });
+    expect(await byTicket.closed).toEqual({ code: 4401, reason: "key revoked" });
+    const account = tenantAccountId(service.account, "customer-1");
+    await clientOf(account, keyid).stub().cancelJob({ by: "internal", keyid: "test" }, jobIdSchema.parse(job_id));
+    expect(await stays.closed).toEqual({ code: 1000, reason: "done" });
+  });
+
+  it("I42: does not come in by an answer from before the key fell", async () => {
+    const owned = await withJob();
+    const first = await watch(owned.job, owned.key);
+    await first.frame(revision(1));
+    await owned.agent.stub().revokeKey(keyIdSchema.parse(owned.keyid));
+    await first.closed;
+    // Within the second for which one answer serves all who come by the same key.
+    const second = await watch(owned.job, owned.key);
+    expect(await second.closed).toEqual({ code: 4401, reason: "key revoked" });
+    expect(second.frames).toEqual([]);
+  });
+
+  it("I42: is asked about again when the key falls while it comes in", async () => {
+    const owned = await withJob();
+    const [answered, goesOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const { admitViewer } = AccountObject.prototype;
+    const held = vi.spyOn(AccountObject.prototype, "admitViewer").mockImplementationOnce(async function (
+      this: AccountObject,
+      ...asked
+    ) {
+      const answer = await admitViewer.apply(this, asked);
+      answered.resolve();
+      await goesOn.promise;
+      return answer;
+    });
+    const coming = watch(owned.job, owned.key);
+    await answered.promise;
+    await owned.agent.stub().revokeKey(keyIdSchema.parse(owned.keyid));
+    await progressOf(bindings, owned.account, owned.job).recheckKeys();
+    goesOn.resolve();
+    const viewer = await coming;
+    expect(await viewer.closed).toEqual({ code: 4401, reason: "key revoked" });
+    expect(viewer.frames).toEqual([]);
+    held.mockRestore();
   });
 
   it("I42: is closed with 4401 before the next frame once its key fell unheard and the last check is over 25 s old", async () => {

@@ -12,7 +12,7 @@ import type {
   RenewRequest,
   StoppedRequest,
 } from "../../protocol/agent-api.ts";
-import type { JobId, KeyId, LeaseFields, PoolName } from "../../protocol/ids.ts";
+import type { AccountId, JobId, KeyId, LeaseFields, PoolName } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/progress.ts";
 import type { DeliveryId, EndpointId, HookSigner } from "../../protocol/webhooks.ts";
 import type {
@@ -62,6 +62,7 @@ import { contextOf } from "./open-context.ts";
 import { poolStanding } from "./pool-standing.ts";
 import { admitViewer, getJob, listEvents, listJobs, mayWatch, snapshot, usage } from "./read.ts";
 import { metered, rate } from "./read-meter.ts";
+import { keysWatching, recheckViewers } from "./recheck.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
 import { rerunJob } from "./rerun.ts";
 import { tidyNow, unreferenced } from "./retention.ts";
@@ -205,6 +206,12 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async ownKeys(proof: KeyProof) {
     return metered(this.#ctx, { by: "key", proof }, (ctx) => ownKeys(ctx, proof));
+  }
+  async keysWatching(tenant: AccountId) {
+    return keysWatching(this.#ctx, tenant);
+  }
+  async recheckViewers() {
+    recheckViewers(this.#ctx);
   }
   async revokeKey(keyid: KeyId, asker?: Asker) {
     return revokeKey(this.#ctx, keyid, asker);

@@ -73,7 +73,7 @@ export function enableAccount(ctx: AccountContext, operator: Operator): Result<A
 }
 
 export function eraseAccount(ctx: AccountContext, operator: Operator): Result<Account, Refusal> {
-  return changed(ctx, "erase_user", operator, (tables, now, effects, profile) => {
+  const erased = changed(ctx, "erase_user", operator, (tables, now, effects, profile) => {
     const name = "";
     tables.profile.change({ name, limits: null, erased_at: now, disabled_at: profile.disabled_at ?? now });
     tables.keys.eraseAll(now);
@@ -81,6 +81,8 @@ export function eraseAccount(ctx: AccountContext, operator: Operator): Result<Ac
     tables.outbox.put({ id: "erase", kind: "erase", body: {}, due_at: now, tries: 0, created_at: now });
     wantBy(effects, now);
   });
+  if (erased.ok) recheckViewers(ctx);
+  return erased;
 }
 
 /** The operators' first key: true for the one call that made it. */

@@ -12,7 +12,7 @@ import { sendDoorbells } from "../../platform/queue-messages.ts";
 import type { AccountId, JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Offer } from "../contract.ts";
-import { poolOf, progressOf } from "../locate.ts";
+import { accountOf, poolOf, progressOf } from "../locate.ts";
 import { step } from "./step.ts";
 
 /** Doorbells of one pool gather for so long once one has just been sent. */
@@ -35,6 +35,8 @@ export type Hints = {
   leaseLost(pool: PoolName, agent: string): void;
   /** Has the viewers' keys of these jobs asked for again. */
   recheckKeys(jobs: readonly JobId[]): void;
+  /** Has the viewers' keys of these tenants' jobs asked for again. */
+  recheckTenants(tenants: readonly AccountId[]): void;
 };
 
 type Deps = {
@@ -88,7 +90,8 @@ export function hintsOf(deps: Deps): Hints {
       const send = () => step("hints.lease-lost", () => poolOf(env, pool).leaseLost(agent));
       deps.background(attempt("lease_lost", send));
     },
-    recheckKeys: (jobs) => deps.background(recheckKeys(deps, jobs)),
+    recheckKeys: (jobs) => deps.background(recheck(jobs, (job) => progressOf(env, account, job).recheckKeys())),
+    recheckTenants: (tenants) => deps.background(recheck(tenants, (tenant) => accountOf(env, tenant).recheckViewers())),
   };
 }
 
@@ -116,10 +119,10 @@ function offerOf(deps: Deps, { job, weight, models }: Ringing): Offer {
 }
 
 /** A few at a time: an account may have a thousand jobs that are not over. */
-async function recheckKeys({ env, account }: Deps, jobs: readonly JobId[]): Promise<void> {
-  for (let from = 0; from < jobs.length; from += RECHECKS_AT_ONCE) {
-    const some = jobs.slice(from, from + RECHECKS_AT_ONCE);
-    const send = (job: JobId) => attempt("recheck_keys", () => progressOf(env, account, job).recheckKeys());
+async function recheck<T>(all: readonly T[], tell: (one: T) => Promise<void>): Promise<void> {
+  for (let from = 0; from < all.length; from += RECHECKS_AT_ONCE) {
+    const some = all.slice(from, from + RECHECKS_AT_ONCE);
+    const send = (one: T) => attempt("recheck_keys", () => tell(one));
     await step("hints.recheck-keys", () => Promise.all(some.map(send)));
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { DirectoryAgent } from "../../protocol/directory.ts";
 import type { Refusal } from "../../protocol/errors.ts";
-import type { KeyId, KeyKind, PoolName } from "../../protocol/ids.ts";
+import type { AccountId, KeyId, KeyKind, PoolName } from "../../protocol/ids.ts";
 import type { Result } from "../../protocol/result.ts";
 import type { LimitOverrides } from "../../protocol/roles.ts";
 import type { KeyProof } from "./auth.ts";
@@ -90,6 +90,13 @@ export interface CredentialRpc {
   createKey(key: NewKey, asker?: Asker): Promise<Result<KeyRow, Refusal>>;
   /** All keys, for operators and for sockets that look whether their key stands. */
   listKeys(): Promise<KeyRow[]>;
+  /**
+   * The same for the viewers of a tenant's job. From now on the tenant hears of a key of this account that falls. At most one row
+   * an hour.
+   */
+  keysWatching(tenant: AccountId): Promise<KeyRow[]>;
+  /** A key that opens this account fell: the viewers of its jobs are asked for theirs. A hint. */
+  recheckViewers(): Promise<void>;
   /** Those of the kind of the key that asks. */
   ownKeys(proof: KeyProof): Promise<Metered<KeyRow[]>>;
   revokeKey(keyid: KeyId, asker?: Asker): Promise<Result<KeyRow, Refusal>>;

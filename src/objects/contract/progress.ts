@@ -15,6 +15,6 @@ export interface ProgressRpc {
   pushCancel(attempt: number): Promise<boolean>;
   /** What is known of the job's progress beyond its record; null when nothing was heard. Asks nobody. */
   live(): Promise<LiveProgress | null>;
-  /** A key of the account was revoked: every viewer's is asked for now, and those that fell are closed. A hint. */
+  /** A key of the account, or of its parent, was revoked: every viewer's is asked for now, and those that fell are closed. A hint. */
   recheckKeys(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
  * Owns what a ProgressObject asks the accounts: whether a viewer may see the job, and whether its key still stands.
- * Invariant: a yes is never older than the answer it came from; an outage is not a yes.
+ * Invariant: a yes is never older than the answer it came from, nor than the last fall of a key; an outage is not a yes.
  */
 import type { Env } from "../../platform/env.ts";
 import { causeOf, logLine } from "../../platform/log.ts";
@@ -20,18 +20,36 @@ const SHARED_FOR_MS = 1_000;
 
 export class Access {
   readonly #env: Env;
+  readonly #account: AccountId;
   readonly #job: JobId;
   readonly #checksKeys: boolean;
   readonly #shared = new Map<string, { at: number; admission: Promise<Admission> }>();
+  /** Keys that fell, as far as this object was told: an answer asked for before counts no more. */
+  #falls = 0;
 
-  constructor(env: Env, job: JobId, checksKeys: boolean) {
+  constructor(env: Env, account: AccountId, job: JobId, checksKeys: boolean) {
     this.#env = env;
+    this.#account = account;
     this.#job = job;
     this.#checksKeys = checksKeys;
   }
 
   /** May this viewer see the job? With the record as the account has it. */
-  admit(identity: ViewerIdentity): Promise<Admission> {
+  async admit(identity: ViewerIdentity): Promise<Admission> {
+    for (;;) {
+      const falls = this.#falls;
+      const admission = await this.#admitShared(identity);
+      if (falls === this.#falls) return admission;
+    }
+  }
+
+  /** A key fell: what was answered before is forgotten. */
+  keyFell(): void {
+    this.#falls++;
+    this.#shared.clear();
+  }
+
+  #admitShared(identity: ViewerIdentity): Promise<Admission> {
     const now = Date.now();
     for (const [name, { at }] of this.#shared) if (now - at > SHARED_FOR_MS) this.#shared.delete(name);
     const name = `${identity.auth.by} ${nameOf(identity.key)}`;
@@ -58,12 +76,13 @@ export class Access {
     }
   }
 
-  async #ask({ account, auth, key }: ViewerIdentity): Promise<Admission> {
+  async #ask({ auth, key }: ViewerIdentity): Promise<Admission> {
     const region = auth.by === "parent" ? auth.region : null;
     const [found, standing] = await Promise.all([
-      accountOf(this.#env, account, region).admitViewer(auth, this.#job),
-      // A ticket proves that its key stood a while ago; whether it stands now is asked like for an open socket.
-      auth.by === "internal" ? this.standing([key]) : new Set([nameOf(key)]),
+      accountOf(this.#env, this.#account, region).admitViewer(auth, this.#job),
+      // A ticket proves that its key stood a while ago, as does the Worker's word for a tenant's: whether it stands now is asked
+      // like for an open socket.
+      auth.by === "key" ? new Set([nameOf(key)]) : this.standing([key]),
     ]);
     if (standing === null) return { ok: false, why: "unavailable" };
     if (!standing.has(nameOf(key))) return { ok: false, why: "revoked" };
@@ -74,7 +93,8 @@ export class Access {
   }
 
   async #keysOf(account: AccountId): Promise<string[]> {
-    const rows = await accountOf(this.#env, account).listKeys();
+    const object = accountOf(this.#env, account);
+    const rows = await (account === this.#account ? object.listKeys() : object.keysWatching(this.#account));
     return rows.filter((row) => row.stands).map(({ keyid }) => nameOf({ account, keyid }));
   }
 }

@@ -53,7 +53,7 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     this.#account = accountIdSchema.parse(account);
     this.#job = jobIdSchema.parse(job);
     this.#settings = settingsOf(env);
-    this.#access = new Access(env, this.#job, this.#settings.AUTH_ENABLED);
+    this.#access = new Access(env, this.#account, this.#job, this.#settings.AUTH_ENABLED);
     this.#viewers = new Viewers(ctx, this.#access);
     this.#writer = new FrameWriter(this.#job);
     this.#frames = new AgentFrames(this.#picture, this.#writer, this.#viewers);
@@ -84,6 +84,7 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   }
 
   async recheckKeys(): Promise<void> {
+    this.#access.keyFell();
     await this.#viewers.recheckAll();
   }
 

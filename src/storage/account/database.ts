@@ -18,6 +18,7 @@ import { type OutboxTable, outboxTable } from "./outbox.ts";
 import { type PayloadTable, payloadTable } from "./payloads.ts";
 import { type ProfileTable, profileTable } from "./profile.ts";
 import { purge } from "./purge.ts";
+import { type WatchedTable, watchedTable } from "./watched.ts";
 
 export type AccountDb = DrizzleSqliteDODatabase;
 
@@ -32,6 +33,7 @@ export type AccountTables = {
   readonly endpoints: EndpointTable;
   readonly hooks: HookTable;
   readonly expiry: ExpiryTable;
+  readonly watched: WatchedTable;
 };
 
 export type AccountDatabase = {
@@ -63,6 +65,7 @@ function tablesOf(db: AccountDb, memory: AccountMemory): AccountTables {
     endpoints: endpointTable(db, memory),
     hooks: hookTable(db),
     expiry: expiryTable(db, memory),
+    watched: watchedTable(db),
   };
 }
 

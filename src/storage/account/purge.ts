@@ -1,11 +1,11 @@
 /**
- * Owns the end of an erased account's rows: jobs, texts, and what requests stood for.
+ * Owns the end of an erased account's rows: jobs, texts, what requests stood for, who was watched.
  * Invariant: only rows nothing live needs; the account's own row and its ended keys stay, so that neither is ever given out again.
  */
 import { inArray, notExists, sql } from "drizzle-orm";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import type { AccountDb } from "./database.ts";
-import { days, deliveries, endpoints, hooks, idempotency, jobs, live, payloads } from "./schema.ts";
+import { days, deliveries, endpoints, hooks, idempotency, jobs, live, payloads, watched } from "./schema.ts";
 import { inChunks } from "./slots.ts";
 
 /** What goes with the jobs, each with its key. */
@@ -16,6 +16,7 @@ const WHOLE: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [hooks, hooks.delivery],
   [deliveries, deliveries.delivery],
   [days, days.date],
+  [watched, watched.tenant],
 ];
 
 /** Deletes at most `limit` rows of each table; returns how many. */

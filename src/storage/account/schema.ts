@@ -123,3 +123,8 @@ const delivery = () => ({
 });
 export const hooks = sqliteTable("hooks", delivery());
 export const deliveries = sqliteTable("deliveries", delivery());
+
+export const watched = sqliteTable("watched", {
+  tenant: text("tenant").primaryKey(),
+  at: integer("at").notNull(),
+});
