@@ -82,5 +82,6 @@ export async function agentTokenFor(api: string, dataDir: string, keys: Credenti
 
 /** A new agent of the default pool; the token is shown this once. */
 async function makeAgent(api: string, adminKey: string, name: string): Promise<string> {
-  return (await post(`${api}/admin/agents`, adminKey, { pool: "default", name }, agentSchema)).token;
+  return (await post(`${api}/admin/agents`, adminKey, { pool: "default", name, credential: "token" }, agentSchema))
+    .token;
 }

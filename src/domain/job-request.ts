@@ -145,7 +145,7 @@ function fromWorkflow(body: CreateJob, workflow: WrittenWorkflow, rules: GraphRu
     params_text: null,
     workflow_text: overridden.value.text,
     seed: facts.value.seed,
-    explicit_seed: true,
+    explicit_seed: facts.value.names_seeds,
     batch_size: 1,
     models: modelFilesOf(graph),
   });

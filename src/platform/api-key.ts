@@ -2,6 +2,7 @@
  * Owns how keys and account ids are made, and what an object is told of a presented key.
  * Invariant: a secret leaves this file once, inside the new key's text; objects get its SHA-256 alone.
  */
+import { CODE_SECRET_LENGTH } from "../protocol/agent-self.ts";
 import {
   type AccountId,
   accountIdSchema,
@@ -10,6 +11,7 @@ import {
   type KeyId,
   type KeyKind,
   keyIdSchema,
+  type PoolName,
 } from "../protocol/ids.ts";
 import { randomBase32, sha256Bytes, sha256Hex } from "./hash.ts";
 import type { Macs } from "./macs.ts";
@@ -27,6 +29,12 @@ export function mintKey(macs: Macs, kind: KeyKind, account: string): MintedKey {
   const keyid = keyIdSchema.parse(randomBase32(8));
   const secret = randomBase32(SECRET_LENGTH);
   return { text: macs.signKey({ kind, account, keyid, secret }), keyid, secret_sha256: sha256Hex(secret) };
+}
+
+/** A code for an agent of the pool, and what is stored of it. */
+export function mintCode(macs: Macs, pool: PoolName): { text: string; code_sha256: string } {
+  const text = macs.signCode({ pool, secret: randomBase32(CODE_SECRET_LENGTH) });
+  return { text, code_sha256: sha256Hex(text) };
 }
 
 export function proofOf(fields: KeyFields): Proof {

@@ -1,9 +1,10 @@
 /**
- * Owns the MACs on keys, leases, refs and tickets: HMAC-SHA-256 cut to 128 bits, one domain each.
+ * Owns the MACs on keys, leases, refs, tickets and enrolment codes: HMAC-SHA-256 cut to 128 bits, one domain each.
  * Invariant: a text is trusted only after its MAC held under a current MAC key; a MAC of one domain never holds in another.
  *
  * `KEY_MAC_SECRET` may name two keys, so that one can be rotated: the first signs, both verify.
  */
+import { type CodeFields, codeBody, parseCode } from "../protocol/agent-self.ts";
 import {
   base32,
   type KeyFields,
@@ -22,7 +23,7 @@ import {
 } from "../protocol/ids.ts";
 import { equalInConstantTime, hmacSha256Of } from "./hash.ts";
 
-type Domain = "key" | "lease" | "ref" | "ticket";
+type Domain = "key" | "lease" | "ref" | "ticket" | "code";
 type MacKey = { name: string; hmac: (text: string) => Uint8Array };
 
 export type Macs = {
@@ -34,6 +35,10 @@ export type Macs = {
   verifyRef(text: string): RefFields | null;
   signTicket(fields: TicketFields): string;
   verifyTicket(text: string): TicketFields | null;
+  signCode(fields: CodeFields): string;
+  verifyCode(text: string): CodeFields | null;
+  /** 52 characters that follow from the secret texts given and from nothing else: the same asking gets the same token. */
+  secretFrom(code: string, enrol_id: string): string;
 };
 
 /** 16 bytes -> 26 characters of base 32. */
@@ -71,6 +76,9 @@ export function macsFrom(keyMacSecret: string): Macs {
     verifyRef: (text) => verify("ref", parseRef(text)),
     signTicket: (fields) => sign("ticket", ticketBody(fields)),
     verifyTicket: (text) => verify("ticket", parseTicket(text)),
+    signCode: (fields) => sign("code", codeBody(fields)),
+    verifyCode: (text) => verify("code", parseCode(text)),
+    secretFrom: (code, enrol_id) => base32(signing.hmac(`enrol|${code}|${enrol_id}`)),
   };
 }
 

@@ -78,6 +78,8 @@ export const controlUpSchema = z.discriminatedUnion("type", [
     /** Model files in its memory, as far as its own runs tell. */
     loaded: z.array(name).max(16).optional(),
     reason: z.string().max(256).optional(),
+    /** Its last attempt failed: which one, and why. Told once. */
+    error: z.object({ ref: refText, text: z.string().max(256) }).optional(),
   }),
   z.object({ type: z.literal("known?"), refs: z.array(refText).max(100) }),
   z.object({ type: z.literal("declined"), ref: refText }),
@@ -107,7 +109,8 @@ export const controlDownSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("want_capability") }),
   /** The deployment makes no offers: pull as if there were no control socket. */
   z.object({ type: z.literal("offers"), enabled: z.boolean() }),
-  z.object({ type: z.literal("give_back"), ref: refText }),
+  /** `now`: whether it runs or waits, by an operator's word. */
+  z.object({ type: z.literal("give_back"), ref: refText, now: z.boolean().optional() }),
   /** It lost two leases within 5 minutes: prove ComfyUI by a small run before the next job. */
   z.object({ type: z.literal("rest") }),
 ]);

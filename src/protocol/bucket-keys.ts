@@ -28,6 +28,11 @@ export function artifactKey(prefix: string, n: number, extension: string): strin
   return `${prefix}/${n}.${/^[a-z0-9]{1,8}$/.test(extension) ? extension : "bin"}`;
 }
 
+/** `in1/<agent>/<nonce>`: under the rule that keeps a file for one day. */
+export function testKey(agent: string, nonce: string): string {
+  return `in1/${agent}/${nonce}`;
+}
+
 const ARTIFACT_KEY = /^a(?:7|30|90)\/([a-z0-9]{16})\/(j_[0-9a-f]{12})\/\d{1,6}-[0-9a-z]{8}\/[^/]+$/;
 
 /** Whose an object of the artifact prefixes is; null for any other key. */

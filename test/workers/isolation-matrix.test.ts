@@ -25,6 +25,10 @@ const BODIES: Record<string, object> = {
   "POST /api/v1/keys": { name: "x" },
   "POST /api/v1/webhooks": { url: "https://hooks.example.com/in" },
   "POST /v1/jobs": { workflow: GRAPH },
+  "POST /agent/v1/enrol": {
+    code: `ec_${"default".padStart(16, "0")}_${"0".repeat(26)}_${"0".repeat(27)}`,
+    enrol_id: "0".repeat(20),
+  },
 };
 /** Bodies that pass their schema, so that the id is what is judged; any other route gets `{}`. */
 const ID_BODIES: Record<string, object> = {
@@ -68,7 +72,7 @@ async function documented(): Promise<Operation[]> {
 /** What a kind of key gets under a policy: through, or a status. */
 function verdict(policy: RoutePolicy, kind: KeyKindCase): "through" | 401 | 403 {
   if (policy === "open") return "through";
-  if (policy === "bootstrap") return 401;
+  if (policy === "bootstrap" || policy === "enrol") return 401;
   if (policy === "agent") return kind === "agent" ? "through" : 401;
   if (policy === "admin") {
     if (kind === "admin") return "through";
@@ -89,7 +93,7 @@ type Seen = { status: number; text: string; headers: string; closed: number | nu
 async function ask({ method, path, policy }: Operation, kind: KeyKindCase, ids: Ids = {}): Promise<Seen> {
   const url = path.replace(/\{(\w+)\}/g, (_, name: string) => ids[name] ?? "0");
   const headers: Record<string, string> = { ...keys[kind], "CF-Connecting-IP": "192.0.2.1" };
-  if (policy === "agent") headers["X-Agent-Protocol"] = "1";
+  if (policy === "agent" || policy === "enrol") headers["X-Agent-Protocol"] = "1";
   if (isSocket(path)) headers.Upgrade = "websocket";
   const hasBody = !["GET", "DELETE", "HEAD"].includes(method);
   if (hasBody) headers["Content-Type"] = "application/json";

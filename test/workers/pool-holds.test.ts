@@ -94,9 +94,17 @@ describe("operators", () => {
   it("pause an agent until a time, see it held, and resume it", async () => {
     const agent = await agentMade();
     const until = new Date(Date.now() + HOUR_MS).toISOString();
-    expect((await admin(`/agents/${agent}/pause`, { until })).body.hold).toEqual({ kind: "pause", until });
+    expect((await admin(`/agents/${agent}/pause`, { until })).body.hold).toEqual({
+      kind: "pause",
+      until,
+      by: "operator",
+    });
     expect((await admin(`/agents/${agent}`)).body).toMatchObject({ hold: { kind: "pause", until }, processes: [] });
-    expect((await admin(`/agents/${agent}/drain`, {})).body.hold).toEqual({ kind: "drain", until: null });
+    expect((await admin(`/agents/${agent}/drain`, {})).body.hold).toEqual({
+      kind: "drain",
+      until: null,
+      by: "operator",
+    });
     expect((await admin(`/agents/${agent}/resume`, {})).body.hold).toBeNull();
   });
 
@@ -129,7 +137,7 @@ describe("operators", () => {
   });
 
   it("pause a pool: its jobs wait with that reason, its queue hands out nothing, and both end with resume", async () => {
-    const { token } = (await admin("/agents", { pool: "default", name: "rig" })).body;
+    const { token } = await newAgent("rig");
     const pull = () =>
       send("/agent/v1/queue/pull", post(String(token), "{}", { "X-Agent-Protocol": String(AGENT_PROTOCOL) }));
     try {

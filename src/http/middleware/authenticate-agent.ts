@@ -7,11 +7,12 @@ import type { Hold, KeyProof, KnownAgent } from "../../objects/contract.ts";
 import { poolOf } from "../../objects/locate.ts";
 import { poolConfig } from "../../platform/env.ts";
 import { HEADER_PROTOCOL } from "../../protocol/agent-api.ts";
+import type { Refusal } from "../../protocol/errors.ts";
 import { type PoolName, poolNameOf } from "../../protocol/ids.ts";
 import { AGENT_PROTOCOL, acceptsAgentProtocol, MIN_AGENT_PROTOCOL } from "../../protocol/version.ts";
 import { agentError } from "../agent-answer.ts";
 import type { AppEnv } from "../context.ts";
-import { refuseUnauthenticated } from "./edge-limit.ts";
+import { refuseTooMany, refuseUnauthenticated } from "./edge-limit.ts";
 import { presentedKey } from "./presented-key.ts";
 import { isFresh } from "./verified-keys.ts";
 
@@ -72,6 +73,16 @@ async function identify(c: Context<AppEnv>, pool: PoolName, proof: KeyProof): Pr
 /** No token, or not one of ours: 401, or 429 once its address asks too often. */
 async function refuseForged(c: Context<AppEnv>): Promise<Response> {
   const refusal = await refuseUnauthenticated(c);
-  if (refusal.code === "UNAUTHORIZED") return agentError(c, 401, "unauthorized");
-  return agentError(c, 429, "rate_limited", undefined, Math.ceil((refusal.retry_after_ms ?? 1_000) / 1000));
+  return refusal.code === "UNAUTHORIZED" ? agentError(c, 401, "unauthorized") : tooMany(c, refusal);
+}
+
+/** Null for an agent without a token that speaks our protocol, from an address that does not ask too often. */
+export async function checkEnrolling(c: Context<AppEnv>): Promise<Response | null> {
+  if (!acceptsAgentProtocol(c.req.header(HEADER_PROTOCOL))) return refuseProtocol(c);
+  const refusal = await refuseTooMany(c);
+  return refusal && tooMany(c, refusal);
+}
+
+function tooMany(c: Context<AppEnv>, { retry_after_ms = 1_000 }: Refusal): Response {
+  return agentError(c, 429, "rate_limited", undefined, Math.ceil(retry_after_ms / 1000));
 }

@@ -7,15 +7,16 @@ import type { ErrorCode } from "../../protocol/errors.ts";
 import type { AppEnv } from "../context.ts";
 import { refusalResponse } from "../errors.ts";
 import { identifyAdmin } from "./authenticate-admin.ts";
-import { checkAgent } from "./authenticate-agent.ts";
+import { checkAgent, checkEnrolling } from "./authenticate-agent.ts";
 import { identifyClient, identifyOwner } from "./authenticate-client.ts";
 
 /**
  * `open`: anyone. `client`: a user key for its account, a service key for the tenant it names. `owner`: a user or service key for
  * the account it lives in. `watcher`: as `client`, or a ticket; the handler asks `viewer-identity`, which knows the job.
  * `admin`: an admin key. `bootstrap`: the one-time token; the handler compares it. `agent`: an agent's token, in its protocol.
+ * `enrol`: an agent without a token, a few at a time; the handler has the pool compare its code.
  */
-export const ROUTE_POLICIES = ["open", "client", "owner", "watcher", "admin", "bootstrap", "agent"] as const;
+export const ROUTE_POLICIES = ["open", "client", "owner", "watcher", "admin", "bootstrap", "agent", "enrol"] as const;
 export type RoutePolicy = (typeof ROUTE_POLICIES)[number];
 
 type Policy = {
@@ -52,6 +53,11 @@ export const POLICIES: { readonly [policy in RoutePolicy]: Policy } = {
     check: checkAgent,
     codes: ["UNAUTHORIZED", "UPGRADE_REQUIRED", "RATE_LIMIT_EXCEEDED", "BACKEND_UNAVAILABLE"],
     schemes: ["bearer"],
+  },
+  enrol: {
+    check: checkEnrolling,
+    codes: ["UNAUTHORIZED", "UPGRADE_REQUIRED", "RATE_LIMIT_EXCEEDED", "BACKEND_UNAVAILABLE"],
+    schemes: [],
   },
 };
 

@@ -7,11 +7,13 @@ import {
   agentDetailSchema,
   agentListSchema,
   agentViewSchema,
+  codedAgentSchema,
   holdSchema,
   madeAgentSchema,
   newAgentSchema,
   poolListSchema,
   poolViewSchema,
+  releasedSchema,
 } from "../../protocol/api/agents.ts";
 import type { ErrorCode } from "../../protocol/errors.ts";
 import { jsonContent, type RouteSpec } from "../documented-route.ts";
@@ -30,8 +32,30 @@ export const createAgent: RouteSpec = {
   path: "/agents",
   summary: "Admit an agent to a pool",
   request: { body: body(newAgentSchema, true) },
-  responses: { 201: jsonContent(madeAgentSchema, "Admitted, with its token.") },
+  responses: { 201: jsonContent(madeAgentSchema, "Admitted, with its code or its token.") },
   errors: [...WITH_BODY, "UNKNOWN_POOL"],
+};
+export const openCode: RouteSpec = {
+  ...pools,
+  method: "post",
+  path: "/agents/{agent}/code",
+  summary: "Make a new enrolment code for an agent",
+  description:
+    "In place of any earlier code. When it is used the agent's present token ends; a revoked agent is admitted again.",
+  request: { params: agent },
+  responses: { 201: jsonContent(codedAgentSchema, "Good for 15 minutes.") },
+  errors: ["NOT_FOUND"],
+};
+export const releaseAgent: RouteSpec = {
+  ...pools,
+  method: "post",
+  path: "/agents/{agent}/release",
+  summary: "Give back every job of an agent at once",
+  description:
+    "Uncharged: each is queued again for whoever is free, a canceling one is canceled. Pause the agent first, or it takes work again. What an agent without a control socket had is given back when its lease runs out, within a minute.",
+  request: { params: agent },
+  responses: { 200: jsonContent(releasedSchema, "What it had; safe to repeat.") },
+  errors: ["NOT_FOUND"],
 };
 export const listAgents: RouteSpec = {
   ...pools,

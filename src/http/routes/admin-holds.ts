@@ -6,8 +6,8 @@ import type { Context } from "hono";
 import type { AgentRow, Hold } from "../../objects/contract.ts";
 import { poolOf } from "../../objects/locate.ts";
 import { type PoolConfig, poolConfig } from "../../platform/env.ts";
-import { holdSchema, MAX_HOLD_MS } from "../../protocol/api/agents.ts";
-import { type Refusal, refusalOf } from "../../protocol/errors.ts";
+import { holdSchema } from "../../protocol/api/agents.ts";
+import type { Refusal } from "../../protocol/errors.ts";
 import { poolNameSchema } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import { inItsPool, recordAgent, shownAgent, shownPool } from "../admin-pools.ts";
@@ -15,6 +15,7 @@ import { optionalBodyBy } from "../admin-request.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../errors.ts";
+import { holdUntil, UNTIL_REFUSAL } from "../hold-until.ts";
 import { forgetAgent } from "../middleware/authenticate-agent.ts";
 import * as docs from "./admin-agents-documents.ts";
 
@@ -63,9 +64,6 @@ function configuredPool(c: Context<AppEnv>): PoolConfig | null {
 async function pauseOf(c: Context<AppEnv>): Promise<Result<Hold, Refusal>> {
   const body = await optionalBodyBy(c, holdSchema);
   if (!body.ok) return body;
-  const until = body.value.until ? Date.parse(body.value.until) : null;
-  const wait = until === null ? 1 : until - Date.now();
-  if (wait > 0 && wait <= MAX_HOLD_MS) return ok({ kind: "pause", until });
-  const limit = { field: "until", limit_ms: MAX_HOLD_MS };
-  return refuse(refusalOf("VALIDATION_ERROR", "until must lie ahead, at most 30 days from now.", limit));
+  const until = holdUntil(body.value, Date.now());
+  return until === "refused" ? refuse(UNTIL_REFUSAL) : ok({ kind: "pause", until });
 }

@@ -22,6 +22,7 @@ import { checkAgent, isHeld } from "../middleware/authenticate-agent.ts";
 import * as docs from "./agent-documents.ts";
 import { agentLeaseRoutes } from "./agent-leases.ts";
 import { agentQueueRoutes } from "./agent-queue.ts";
+import { agentSelfRoutes } from "./agent-self.ts";
 import { agentSocketRoutes } from "./agent-sockets.ts";
 
 /** Inputs are fetched right after the claim; a download that is slow to start still finds its URL good. */
@@ -60,6 +61,7 @@ addRoute(agentRoutes, docs.claim, async (c) => {
 agentRoutes.route("/leases", agentLeaseRoutes);
 agentRoutes.route("/queue", agentQueueRoutes);
 agentRoutes.route("/", agentSocketRoutes);
+agentRoutes.route("/", agentSelfRoutes);
 agentRoutes.all("*", async (c) => (await checkAgent(c)) ?? agentError(c, 404, "not_found"));
 
 /** The grant as the agent receives it: the lease under its MAC, inputs as URLs that can be read once fetched now. */
@@ -81,6 +83,7 @@ async function grantBody(settings: Settings, ref: RefFields, grant: ClaimGrant):
     attempt,
     workflow: grant.workflow_text,
     workflow_hash: grant.workflow_hash,
+    shape: grant.shape,
     inputs: await Promise.all(inputs),
     output: { max_files: grant.max_files, max_bytes: grant.max_bytes, keep_metadata: grant.keep_metadata },
     limits: { run_ms: grant.run_ms, no_progress_ms: grant.no_progress_ms },

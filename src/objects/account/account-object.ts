@@ -55,7 +55,7 @@ import {
 import { recordAgent, tellDirectory } from "./directory.ts";
 import { runAlarm } from "./drain.ts";
 import { eraseData } from "./erase-data.ts";
-import { complete, fail, release, stopped } from "./finish.ts";
+import { complete, fail, release, stopped, takeBack } from "./finish.ts";
 import { heal } from "./heal.ts";
 import { createKey, expireKey, listKeys, ownKeys, revokeKey, rotateKey, verifyKey } from "./keys.ts";
 import { contextOf } from "./open-context.ts";
@@ -168,6 +168,9 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   async stopped(lease: LeaseFields, request: StoppedRequest) {
     return stopped(this.#ctx, lease, request);
   }
+  async takeBack(job: JobId, attempt: number, agent: string) {
+    return takeBack(this.#ctx, job, attempt, agent);
+  }
   async agentLost(lease: LeaseFields) {
     agentLost(this.#ctx, lease);
   }
@@ -204,14 +207,14 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   async listKeys() {
     return listKeys(this.#ctx);
   }
-  async ownKeys(proof: KeyProof) {
-    return metered(this.#ctx, { by: "key", proof }, (ctx) => ownKeys(ctx, proof));
-  }
   async keysWatching(tenant: AccountId) {
     return keysWatching(this.#ctx, tenant);
   }
   async recheckViewers() {
     recheckViewers(this.#ctx);
+  }
+  async ownKeys(proof: KeyProof) {
+    return metered(this.#ctx, { by: "key", proof }, (ctx) => ownKeys(ctx, proof));
   }
   async revokeKey(keyid: KeyId, asker?: Asker) {
     return revokeKey(this.#ctx, keyid, asker);

@@ -1,5 +1,5 @@
 /**
- * Owns the four verbs that end an attempt: complete, fail, release, stopped.
+ * Owns the four verbs that end an attempt: complete, fail, release, stopped; and release by an operator's word.
  * Invariant: the same lease hears the same answer for ever; a lease that is not the present one changes nothing.
  */
 
@@ -19,9 +19,10 @@ import type {
   StoppedRequest,
 } from "../../protocol/agent-api.ts";
 import { attemptPrefix } from "../../protocol/bucket-keys.ts";
-import type { LeaseFields } from "../../protocol/ids.ts";
+import type { JobId, LeaseFields } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/progress.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
+import type { JobState } from "../../protocol/states.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { Finished, LeaseLost, SeenObject } from "../contract.ts";
 import { commit, dispatch, type Effects, noEffects, settle } from "./commit.ts";
@@ -79,6 +80,15 @@ export function release(ctx: AccountContext, lease: LeaseFields, request: Releas
     }),
     repeats: () => true,
   });
+}
+
+/** Null where that attempt is not, or no longer, the agent's. */
+export function takeBack(ctx: AccountContext, job: JobId, attempt: number, agent: string): JobState | null {
+  const live = ctx.database.toRead()?.live.get(job);
+  if (!live?.lease || live.attempt !== attempt || live.lease.agent !== agent) return null;
+  const lease = { account: ctx.account, job, attempt, nonce: live.lease.nonce };
+  const answer = release(ctx, lease, { reason: "give_back", missing: [] });
+  return answer.ok ? answer.value.status : null;
 }
 
 export function stopped(ctx: AccountContext, lease: LeaseFields, report: StoppedRequest): Result<Finished, LeaseLost> {

@@ -81,6 +81,11 @@ export interface LeaseRpc {
   fail(lease: LeaseFields, request: FailRequest): Promise<Result<Finished, LeaseLost>>;
   release(lease: LeaseFields, request: ReleaseRequest): Promise<Result<Finished, LeaseLost>>;
   stopped(lease: LeaseFields, request: StoppedRequest): Promise<Result<Finished, LeaseLost>>;
+  /**
+   * An operator's release: as if the agent had handed this attempt back. The job's state now; null where that attempt is not, or
+   * no longer, the agent's.
+   */
+  takeBack(job: JobId, attempt: number, agent: string): Promise<JobState | null>;
   /** A hint: the attempt's progress socket closed and none replaced it. Shortens the lease to the grace. */
   agentLost(lease: LeaseFields): Promise<void>;
   /** A hint: a doorbell of this attempt reached the dead-letter queue. */

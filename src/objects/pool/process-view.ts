@@ -1,10 +1,10 @@
 /**
- * Owns how a process of an agent is shown to operators.
- * Invariant: shows jobs by their ids, never a ref, which is a signed pointer.
+ * Owns how a process of an agent is shown to operators, and what it says it has.
+ * Invariant: a process is shown with jobs by their ids, never a ref, which is a signed pointer.
  */
 import type { Capability } from "../../protocol/agent-api.ts";
 import { parseRef } from "../../protocol/ids.ts";
-import type { AgentProcess } from "../contract.ts";
+import type { AgentLease, AgentProcess } from "../contract.ts";
 import type { ControlAttachment } from "./attachment.ts";
 
 const jobOf = (ref: string | null) => (ref === null ? null : (parseRef(ref)?.fields.job ?? null));
@@ -23,4 +23,17 @@ export function processOf(capabilityOf: (hash: string) => Capability | null) {
     })),
     capability: capabilityOf(capability_hash),
   });
+}
+
+/** What a process says it has, by ref. */
+export function leasesOf({ slots }: ControlAttachment): AgentLease[] {
+  return slots.flatMap(({ slot, ref, since, next, next_since }) => [
+    ...leaseOf(ref, { slot, since, ahead: false }),
+    ...leaseOf(next, { slot, since: next_since, ahead: true }),
+  ]);
+}
+
+function leaseOf(ref: string | null, rest: Pick<AgentLease, "slot" | "since" | "ahead">): AgentLease[] {
+  const fields = ref === null ? null : (parseRef(ref)?.fields ?? null);
+  return ref === null || fields === null ? [] : [{ ref, job: fields.job, attempt: fields.attempt, ...rest }];
 }

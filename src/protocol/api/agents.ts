@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { capabilitySchema, slotStateSchema } from "../agent-api.ts";
+import { standingHoldSchema } from "../agent-self.ts";
 import { poolNameSchema } from "../ids.ts";
 import { displayNameSchema } from "./keys.ts";
 
@@ -15,7 +16,13 @@ const count = z.number().int().min(0);
 export const MAX_HOLD_MS = 30 * 86_400_000;
 
 export const newAgentSchema = z
-  .strictObject({ pool: poolNameSchema, name: displayNameSchema.max(64) })
+  .strictObject({
+    pool: poolNameSchema,
+    name: displayNameSchema.max(64),
+    credential: z.enum(["code", "token"]).default("code").meta({
+      description: "A code, which `gpu-agent enroll` trades for the token within 15 minutes; or the token at once.",
+    }),
+  })
   .meta({ id: "NewAgent" });
 
 /** `until` left out or null: until resumed. */
@@ -29,24 +36,46 @@ export const holdSchema = z
   })
   .meta({ id: "Hold" });
 
-const holdView = z.object({ kind: z.enum(["pause", "drain"]), until: timeOrNull }).nullable();
+const holdView = standingHoldSchema.nullable();
 const agentShape = {
   agent: z.string().meta({ example: "ag_0123456789ab" }),
   pool: z.string(),
   name: z.string(),
   online: z.boolean(),
-  hold: holdView,
+  hold: holdView.meta({ description: "Its operators' or its own; its pool's is shown by the pool." }),
+  code_expires_at: timeOrNull.meta({ description: "Until when its unused code is good." }),
   created_at: timeOrNull,
   revoked_at: timeOrNull,
 };
 export const agentViewSchema = z.object(agentShape).meta({ id: "Agent" });
+const shownOnce = z.string().nullable();
 export const madeAgentSchema = z
-  .object({ ...agentShape, token: z.string().meta({ description: "Shown this once." }) })
+  .object({
+    ...agentShape,
+    code: shownOnce.meta({ description: "Shown this once; good for one `gpu-agent enroll` within 15 minutes." }),
+    token: shownOnce.meta({ description: "Shown this once, where `credential` was `token`." }),
+  })
   .meta({ id: "MadeAgent" });
+export const codedAgentSchema = z
+  .object({ ...agentShape, code: z.string().meta({ description: "Shown this once." }) })
+  .meta({ id: "CodedAgent" });
 export const agentListSchema = z.object({ agents: z.array(agentViewSchema) });
 export const agentDetailSchema = z
   .object({
     ...agentShape,
+    leases: z.array(
+      z.object({
+        job_id: z.string(),
+        attempt: count,
+        slot: count,
+        since: time,
+        ahead: z.boolean().meta({ description: "Claimed ahead: it waits behind another." }),
+      }),
+    ),
+    last_error: z
+      .object({ at: time, text: z.string(), job_id: z.string().nullable() })
+      .nullable()
+      .meta({ description: "The latest failure, lost lease or sick slot, in the agent's words." }),
     processes: z.array(
       z.object({
         instance: z.string(),
@@ -66,6 +95,15 @@ export const agentDetailSchema = z
     ),
   })
   .meta({ id: "AgentDetail" });
+
+export const releasedSchema = z
+  .object({
+    agent: z.string(),
+    released: z.array(z.object({ job_id: z.string(), attempt: count, status: z.string() })).meta({
+      description: "What it had, and the state each job is in now. A job that had ended by itself is left out.",
+    }),
+  })
+  .meta({ id: "Released" });
 
 export const poolViewSchema = z
   .object({

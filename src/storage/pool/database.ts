@@ -5,8 +5,10 @@
 import { type DrizzleSqliteDODatabase, drizzle } from "drizzle-orm/durable-sqlite";
 import { POOL_MIGRATIONS } from "../../../migrations/pool/index.ts";
 import { migrate, versionOf } from "../migrator.ts";
+import { type AgentErrorTable, agentErrorTable } from "./agent-errors.ts";
 import { type AgentTable, agentTable } from "./agents.ts";
 import { type CapabilityTable, capabilityTable } from "./capabilities.ts";
+import { type EnrolmentTable, enrolmentTable } from "./enrolments.ts";
 import { type HoldTable, holdTable } from "./holds.ts";
 
 export type PoolDb = DrizzleSqliteDODatabase;
@@ -15,6 +17,8 @@ export type PoolTables = {
   readonly agents: AgentTable;
   readonly capabilities: CapabilityTable;
   readonly holds: HoldTable;
+  readonly enrolments: EnrolmentTable;
+  readonly errors: AgentErrorTable;
 };
 
 export type PoolDatabase = {
@@ -29,7 +33,13 @@ export function openPoolDatabase(storage: DurableObjectStorage): PoolDatabase {
   const open = (): PoolTables => {
     migrate(storage, POOL_MIGRATIONS);
     const db = drizzle(storage);
-    tables = { agents: agentTable(db), capabilities: capabilityTable(db), holds: holdTable(db) };
+    tables = {
+      agents: agentTable(db),
+      capabilities: capabilityTable(db),
+      holds: holdTable(db),
+      enrolments: enrolmentTable(db),
+      errors: agentErrorTable(db),
+    };
     return tables;
   };
   return {

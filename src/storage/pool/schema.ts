@@ -25,3 +25,17 @@ export const holds = sqliteTable("holds", {
   until: integer("until"),
   set_at: integer("set_at").notNull(),
 });
+
+export const enrolments = sqliteTable("enrolments", {
+  agent: text("agent").primaryKey(),
+  code_sha256: text("code_sha256").notNull(),
+  expires_at: integer("expires_at").notNull(),
+  enrol_id_sha256: text("enrol_id_sha256"),
+});
+
+export const agentErrors = sqliteTable("agent_errors", {
+  agent: text("agent").primaryKey(),
+  at: integer("at").notNull(),
+  text: text("text").notNull(),
+  job: text("job"),
+});

@@ -15,7 +15,10 @@ export type TestAgent = { agent: string; token: string };
 
 export async function newAgent(name = "box"): Promise<TestAgent> {
   const admin = await operator();
-  const answer = await send("/admin/agents", post(admin.key, JSON.stringify({ pool: "default", name })));
+  const answer = await send(
+    "/admin/agents",
+    post(admin.key, JSON.stringify({ pool: "default", name, credential: "token" })),
+  );
   if (answer.status !== 201) throw new Error(`${answer.status} ${await answer.text()}`);
   return answer.json<TestAgent>();
 }
