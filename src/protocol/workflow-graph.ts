@@ -40,8 +40,12 @@ const NEVER_OUTPUT = new Set(
     .split(" "),
 );
 
-/** What is known of an accepted graph. `seed`: the one literal seed of the graph as text, null for none or several. */
-export type GraphFacts = { nodes: number; links: number; seed: string | null };
+/**
+ * What is known of an accepted graph. `seed`: the one literal seed of the graph as text, null for none or several.
+ * `names_seeds`: it has a seed, and each stands in the graph itself; one that comes by a link may be another each time.
+ */
+export type GraphFacts = { nodes: number; links: number; seed: string | null; names_seeds: boolean };
+type Seeds = { literal: Set<string>; isLinked: boolean };
 
 /** WORKFLOW_TOO_LARGE when the graph's text has more than 1,000,000 bytes in UTF-8. */
 export function checkSize(text: string): Refusal | null {
@@ -58,7 +62,7 @@ export function checkGraph(graph: Json): Result<GraphFacts, Refusal> {
   const nodes = nodesOf(graph);
   if (!nodes.ok) return nodes;
   const edges = new Map<string, string[]>();
-  const seeds = new Set<string>();
+  const seeds: Seeds = { literal: new Set(), isLinked: false };
   let links = 0;
   let mayOutput = false;
   for (const [id, node] of nodes.value) {
@@ -73,8 +77,9 @@ export function checkGraph(graph: Json): Result<GraphFacts, Refusal> {
   const looped = nodeInCycle(edges);
   if (looped !== null) return invalid("cycle", "The links of the workflow form a circle.", { node: looped });
   if (!mayOutput) return invalid("no_output", "The workflow has no output node, such as SaveImage.");
-  const [seed] = seeds;
-  return ok({ nodes: nodes.value.size, links, seed: seeds.size === 1 && seed !== undefined ? seed : null });
+  const [seed = null] = seeds.literal;
+  const names_seeds = seed !== null && !seeds.isLinked;
+  return ok({ nodes: nodes.value.size, links, seed: seeds.literal.size === 1 ? seed : null, names_seeds });
 }
 
 function invalid(reason: string, message: string, details: RefusalDetails = {}): { ok: false; refusal: Refusal } {
@@ -152,12 +157,12 @@ function hasControl(text: string): boolean {
   return false;
 }
 
-/** The node ids this node takes links from; its literal seeds go into `seeds`. */
+/** The node ids this node takes links from; what it says of seeds goes into `seeds`. */
 function sourcesOf(
   id: string,
   inputs: [string, Json][],
   nodes: ReadonlyMap<string, JsonObject>,
-  seeds: Set<string>,
+  seeds: Seeds,
 ): Result<string[], Refusal> {
   const sources: string[] = [];
   for (const [name, value] of inputs) {
@@ -168,10 +173,12 @@ function sourcesOf(
       const wrong = wrongLink(id, value, nodes);
       if (wrong !== null) return invalid("bad_link", wrong, where);
       sources.push(String(value[0]));
+      seeds.isLinked ||= SEED_INPUTS.has(name);
     } else {
       const wrong = SEED_INPUTS.has(name) ? wrongSeed(value) : wrongInteger(value);
       if (wrong !== null) return invalid("bad_integer", wrong, where);
-      if (SEED_INPUTS.has(name) && (typeof value === "number" || typeof value === "bigint")) seeds.add(String(value));
+      if (SEED_INPUTS.has(name) && (typeof value === "number" || typeof value === "bigint"))
+        seeds.literal.add(String(value));
     }
   }
   return ok(sources);

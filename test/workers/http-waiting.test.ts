@@ -47,9 +47,14 @@ describe("waiting for the end", () => {
     expect(await total(user)).toBe(0);
   });
 
-  it("replays an Idempotency-Key although the agents have gone since", async () => {
+  it.each([
+    ["an Idempotency-Key", '{"prompt": "a"}', { "Idempotency-Key": "once" }],
+    ["the body of an account that asked for it", '{"prompt": "a", "seed": 1}', {}],
+  ])("replays %s although the agents have gone since", async (_, body, headers) => {
     const user = await person();
-    const generate = () => call(user, "POST", "/generate", '{"prompt": "a"}', { "Idempotency-Key": "once" });
+    const asked = { dedupe_without_key: true };
+    await accountOf(bindings, user.account).changeAccount(asked, { by: "operator", actor: "a", request_id: "r" });
+    const generate = () => call(user, "POST", "/generate", body, headers);
     const socket = await idle();
     const first = generate();
     const job = await firstJob(user);

@@ -103,6 +103,16 @@ describe("a workflow", () => {
     });
   });
 
+  it.each([
+    ["two seeds", '"seed": 1, "noise_seed": 2', true],
+    ["no seed", '"cfg": 8.0', false],
+    ["a seed by a link alone", '"seed": ["2", 0]', false],
+    ["a seed of its own and one by a link", '"noise_seed": 1, "seed": ["2", 0]', false],
+  ])("with %s names its seeds only when all stand in it", (_, inputs, explicit_seed) => {
+    const graph = `{"1": {"class_type": "KSampler", "inputs": {${inputs}}}, "2": {"class_type": "SaveImage", "inputs": {}}}`;
+    expect(drafted(`{"workflow": ${graph}}`)).toMatchObject({ explicit_seed });
+  });
+
   it("takes raw inputs and keeps every other number as written", () => {
     const made = drafted(
       `{"workflow": ${GRAPH}, "inputs": [{"node": "1", "field": "seed", "value": 9007199254740993}]}`,

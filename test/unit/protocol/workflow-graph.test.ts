@@ -36,7 +36,7 @@ function chain(size: number): JsonObject {
 describe("checkGraph", () => {
   it("accepts an export of ComfyUI and knows its seed", () => {
     const titled: Json = { ...good, "9": { ...save, _meta: { title: "Save" } } };
-    expect(checkGraph(titled)).toEqual({ ok: true, value: { nodes: 4, links: 4, seed: "7" } });
+    expect(checkGraph(titled)).toEqual({ ok: true, value: { nodes: 4, links: 4, seed: "7", names_seeds: true } });
   });
 
   it.each<[string, Json, string]>([
