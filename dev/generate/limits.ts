@@ -134,7 +134,7 @@ function times({ settings }: Configuration): string {
     ],
     ["a cancel waits for the agent", duration(settings.CANCEL_GRACE_MS), "`canceled` without it"],
     ["a request waits for a job's end", duration(settings.MAX_WAIT_MS), "202 with the job"],
-    ["an `Idempotency-Key` is remembered", "24 h", "a new job"],
+    ["an `Idempotency-Key`, or a body without one where that was asked for, is remembered", "24 h", "a new job"],
     ["a webhook is tried", duration(settings.WEBHOOK_RETRY_SPAN_MS), "given up, listed for operators"],
     ["a new key lives", `${settings.KEY_TTL_DAYS} days`, "401"],
   ];
@@ -148,7 +148,8 @@ const GUARANTEES = `## What you can rely on
 - **202 means kept.** The job is stored with its idempotency key and its place in the quota in one transaction. Whatever dies
   afterwards, it reaches an end: \`succeeded\`, \`failed\`, \`canceled\` or \`expired\`.
 - **One key, one job.** The same \`Idempotency-Key\` and body is the same job, however many requests arrive at once; another body
-  is 422. Without a key nothing is ever taken for a repetition.
+  is 422. Without a key nothing is taken for a repetition, unless operators asked for it for the account; a body whose seed we
+  choose never is.
 - **Limits are exact.** Of any number of simultaneous submits exactly the free places are taken.
 - **A cancel counts from its answer.** No result of that job ever appears, and a running agent is told to stop its GPU.
 - **Results are whole.** Files show only after the bucket has reported every size and MD5 of the manifest.
