@@ -36,7 +36,7 @@ export type RunnerHooks = {
   /** Its end came nearer: by an event of ComfyUI. */
   moved(): void;
   /** ComfyUI has nothing more to do for this attempt: the next one may be claimed while the outputs are stored. */
-  gpuFree(): void;
+  gpuFree(ranWell: boolean): void;
   /** Names of model files that ComfyUI now holds. */
   loaded(models: string[]): void;
   /** ComfyUI was told to free its memory. */

@@ -123,7 +123,7 @@ export class JobRunner {
       outcome = await this.#exception(error);
     }
     this.#over = true;
-    this.#hooks.gpuFree();
+    this.#hooks.gpuFree(false);
     this.#lease.drop();
     if (this.#reports.isSilent) this.#link.abandon();
     else this.#link.done();
@@ -156,7 +156,7 @@ export class JobRunner {
     }
     this.clock.ended();
     watch.ended();
-    this.#hooks.gpuFree();
+    this.#hooks.gpuFree(end.kind === "success");
     return end.kind === "success" ? this.#deliver(end, graph, watch) : this.#ended(end);
   }
 

@@ -3,7 +3,7 @@
  * Invariant: of a slot only what has changed is told; of what it can run only the hash, and the whole on demand.
  */
 import { randomUUID } from "node:crypto";
-import type { ControlUp } from "../src/protocol/agent-api.ts";
+import { type ControlUp, MAX_RUNS_TOLD, type Ran } from "../src/protocol/agent-api.ts";
 import { capabilityHash, commonCapability } from "./comfyui/capability.ts";
 import type { ControlLink } from "./control-link.ts";
 import type { Slot } from "./slot.ts";
@@ -17,6 +17,8 @@ export class PoolVoice {
   readonly #instance = randomUUID();
   /** What the pool was last told of each slot. */
   readonly #told = new Map<number, string>();
+  /** Its latest runs that ended well, the oldest first: kept here, since the pool forgets them with the socket. */
+  #runs: Ran[] = [];
   #hash = "";
 
   constructor(name: string, version: string, slots: readonly Slot[], link: ControlLink) {
@@ -29,6 +31,7 @@ export class PoolVoice {
   hello(withCapability: boolean): void {
     const capability = this.#capability();
     this.#hash = capability ? capabilityHash(capability) : "";
+    for (const slot of this.#slots) this.#ranIn(slot);
     const loaded_models = [...new Set(this.#slots.flatMap((slot) => slot.loaded))];
     const hello: ControlUp = {
       type: "hello",
@@ -37,6 +40,7 @@ export class PoolVoice {
       version: this.#version,
       slots: this.#slots.map((slot) => ({ slot: slot.number, state: slot.view().state })),
       capability_hash: this.#hash,
+      runs: this.#runs,
       ...(withCapability && capability ? { capability: { ...capability, loaded_models } } : {}),
     };
     this.#link.send(hello);
@@ -57,16 +61,26 @@ export class PoolVoice {
     const known = JSON.stringify([state, ref, next, ahead, reason, loaded]);
     if (this.#told.get(slot.number) === known) return false;
     this.#told.set(slot.number, known);
+    const ran = this.#ranIn(slot);
     const message: ControlUp = { type: "slot", slot: slot.number, state };
     this.#link.send({
       ...message,
       ...(ref === null ? {} : { ref }),
       ...(next === null ? {} : { next }),
       ...(ahead ? { ahead } : {}),
+      ...(ran === null ? {} : { ran }),
       ...(loaded.length === 0 ? {} : { loaded }),
       ...(reason === null ? {} : { reason: reason.slice(0, 256) }),
     });
     return true;
+  }
+
+  /** What it ran since it was asked last. */
+  #ranIn(slot: Slot): Ran | null {
+    const { ran } = slot;
+    slot.ran = null;
+    if (ran !== null) this.#runs = [...this.#runs, ran].slice(-MAX_RUNS_TOLD);
+    return ran;
   }
 
   #capability() {

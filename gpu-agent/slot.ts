@@ -3,7 +3,7 @@
  * Invariant: a place is reserved synchronously before a claim is sent, so that two doorbells never race for one GPU; at most
  * one attempt has the GPU and at most one waits for it.
  */
-import type { SlotState } from "../src/protocol/agent-api.ts";
+import type { Ran, SlotState } from "../src/protocol/agent-api.ts";
 import type { RunnerParts, StopReason } from "./attempt-host.ts";
 import type { Outcome } from "./attempt-reports.ts";
 import { ComfyClient } from "./comfyui/client.ts";
@@ -58,6 +58,8 @@ export class Slot {
   #wantedAhead = false;
   /** Model files that ComfyUI holds, as far as our own runs tell; the latest first. */
   loaded: string[] = [];
+  /** Its latest run that ended well, until the pool was told. */
+  ran: Ran | null = null;
   paused = false;
 
   constructor(number: number, url: string, config: Config, parts: RunnerParts, disk: DiskWatch, hooks: SlotHooks) {
@@ -166,7 +168,7 @@ export class Slot {
   run(grant: Grant, ref: string, ahead: boolean): void {
     const runner = new JobRunner(this.#parts, { session: this.session, folders: this.#folders }, grant, ahead, {
       moved: () => this.#moved(),
-      gpuFree: () => this.#leaveGpu(runner),
+      gpuFree: (ranWell) => this.#leaveGpu(runner, ranWell),
       loaded: (models) => {
         this.loaded = [...new Set([...models, ...this.loaded])].slice(0, MAX_LOADED);
       },
@@ -231,8 +233,10 @@ export class Slot {
   }
 
   /** Its place goes to the one that waits behind it. */
-  #leaveGpu(runner: JobRunner): void {
+  #leaveGpu(runner: JobRunner, ranWell: boolean): void {
     const ran = runner.clock.metrics(null).run_ms;
+    const { shape } = runner.grant;
+    if (ranWell && shape) this.ran = { shape, run_ms: ran };
     if (this.#next?.runner === runner) this.#next = null;
     else if (this.#current?.runner === runner) {
       this.#current = this.#next;

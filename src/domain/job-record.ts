@@ -35,6 +35,8 @@ export type JobOrder = {
   readonly inputs: readonly JobInput[];
   /** Model files its graph names; not on record for jobs of before they were. */
   readonly models?: readonly string[];
+  /** Hash of its workflow's shape, 16 hex; not on record for jobs of before it was. */
+  readonly shape?: string | null;
   readonly request_id: string;
   readonly traceparent: string | null;
   readonly max_attempts: number;
@@ -107,7 +109,7 @@ export function erasedJob(stored: StoredJob): StoredJob {
   const { order, outcome } = stored;
   return {
     ...stored,
-    order: { ...order, params_text: null, seed: null, inputs: [], models: [], webhook_url: null },
+    order: { ...order, params_text: null, seed: null, inputs: [], models: [], shape: null, webhook_url: null },
     outcome: outcome && {
       ...outcome,
       artifacts: [],

@@ -14,6 +14,7 @@ import { checkTarget, type TargetRules, targetRefusal } from "./outbound-target.
 import { type Choices, effectiveParameters, graphTextOf, namesSeed, sentParameter } from "./parameters.ts";
 import { exceededBudget, type WorkflowBudget } from "./workflow-budget.ts";
 import { refusedByPolicy } from "./workflow-policy.ts";
+import { PARAMETERS_SHAPE, workflowShape } from "./workflow-shape.ts";
 
 /** What a graph is held against. */
 export type GraphRules = {
@@ -40,6 +41,8 @@ export type JobDraft = {
   batch_size: number;
   /** Model files the graph names, at most 16: an agent that has them loaded is preferred. */
   models: string[];
+  /** The same text for workflows that take about equally long. */
+  shape: string;
 };
 
 /** @param workflow null when the body has none. */
@@ -124,6 +127,7 @@ function fromParameters(body: CreateJob, choices: Choices, rules: GraphRules): R
     explicit_seed: namesSeed(body),
     batch_size: parameters.value.batch_size,
     models: [parameters.value.model],
+    shape: PARAMETERS_SHAPE,
   });
 }
 
@@ -148,6 +152,7 @@ function fromWorkflow(body: CreateJob, workflow: WrittenWorkflow, rules: GraphRu
     explicit_seed: facts.value.names_seeds,
     batch_size: 1,
     models: modelFilesOf(graph),
+    shape: workflowShape(graph),
   });
 }
 

@@ -143,6 +143,11 @@ function workflowOf(parsed: Parsed): WrittenWorkflow | null {
     : { value: graph, text, inputs: parsed.members.get("inputs") ?? null };
 }
 
+/** Short, for it is kept with every job: a collision makes a worse guess of a time, no more. */
+function shapeHash(shape: string): string {
+  return sha256Hex(shape).slice(0, 16);
+}
+
 function newJob(body: CreateJob, draft: JobDraft, workflowHash: string, caller: Caller): NewJob {
   return {
     ...draft,

@@ -20,6 +20,7 @@ const refText = z.string().max(128);
 const md5 = z.string().regex(/^[0-9a-f]{32}$/);
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const sizeBytes = z.number().int().min(0).max(5_368_709_120);
+const shapeHash = z.string().regex(/^[0-9a-f]{16}$/);
 /** Bucket keys hold only these characters (CONTRACT 3). */
 const bucketKey = z
   .string()
@@ -54,6 +55,12 @@ export type Capability = z.infer<typeof capabilitySchema>;
 export const COMFY_CALL_BOUNDS_S: readonly number[] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15];
 const tally = z.number().int().min(0).max(1e9);
 
+/** How long ComfyUI worked on a workflow of this shape. */
+export const ranSchema = z.object({ shape: shapeHash, run_ms: ms });
+export type Ran = z.infer<typeof ranSchema>;
+/** Runs an agent remembers, for the times that are told to who waits. */
+export const MAX_RUNS_TOLD = 32;
+
 const slotNumber = z.number().int().min(0).max(63);
 export const controlUpSchema = z.discriminatedUnion("type", [
   z.object({
@@ -65,6 +72,8 @@ export const controlUpSchema = z.discriminatedUnion("type", [
     slots: z.array(z.object({ slot: slotNumber, state: slotStateSchema })).max(64),
     capability_hash: z.string().max(64),
     capability: capabilitySchema.optional(),
+    /** Its latest runs that ended well, the oldest first. */
+    runs: z.array(ranSchema).max(MAX_RUNS_TOLD).optional(),
   }),
   z.object({
     type: z.literal("slot"),
@@ -78,6 +87,8 @@ export const controlUpSchema = z.discriminatedUnion("type", [
     /** Model files in its memory, as far as its own runs tell. */
     loaded: z.array(name).max(16).optional(),
     reason: z.string().max(256).optional(),
+    /** A run that has just ended well, and how long ComfyUI worked on it. Told once. */
+    ran: ranSchema.optional(),
     /** Its last attempt failed: which one, and why. Told once. */
     error: z.object({ ref: refText, text: z.string().max(256) }).optional(),
   }),
@@ -144,6 +155,8 @@ export const claimGrantSchema = z.object({
   /** The graph in API format as text, integers verbatim: it goes to ComfyUI without being parsed into numbers. */
   workflow: z.string(),
   workflow_hash: z.string(),
+  /** Hash of the workflow's shape, told back with how long it ran. */
+  shape: shapeHash.nullish(),
   inputs: z.array(z.object({ name, url: z.url(), size_bytes: sizeBytes, md5 })),
   output: z.object({ max_files: z.number().int(), max_bytes: z.number().int(), keep_metadata: z.boolean() }),
   limits: z.object({ run_ms: ms, no_progress_ms: ms }),

@@ -28,7 +28,8 @@ async function online(agent: string): Promise<TestSocket> {
     secret_sha256,
   });
   const socket = await controlSocket({ agent, name: agent });
-  socket.say({ type: "hello", agent, instance: "one", version: "1", slots: [], capability_hash: "h" });
+  const slots = [{ slot: 0, state: "busy" }];
+  socket.say({ type: "hello", agent, instance: "one", version: "1", slots, capability_hash: "h" });
   return socket;
 }
 
@@ -98,7 +99,7 @@ describe("a claim", () => {
     const job = await account.submitOne();
     await account.lease(job);
     const others = await Promise.all(["agent-a", "agent-b"].map(online));
-    await vi.waitFor(async () => expect((await poolOf(bindings, POOL).status()).agents.online).toBe(2));
+    await vi.waitFor(async () => expect((await poolOf(bindings, POOL).status()).able).toHaveLength(2));
     await pass(account, 20_000);
     expect(await account.claim(job, { attempt: 2 })).toEqual({ ok: false, refusal: "not_for_you" });
     for (const { socket } of others) socket.close(1000);

@@ -3,8 +3,9 @@
  * Invariant: a job has at most one live lease; the same claim id gets the same attempt however often it asks.
  */
 import { advance } from "../../domain/advance.ts";
+import { type AbleAgent, notesInForce } from "../../domain/agent-notes.ts";
 import { isEnded } from "../../domain/job-state.ts";
-import { type LiveJob, takesPlace } from "../../domain/live-job.ts";
+import { type AgentNote, type LiveJob, takesPlace } from "../../domain/live-job.ts";
 import { agentsThatLost } from "../../domain/retry-policy.ts";
 import { randomBase32 } from "../../platform/hash.ts";
 import type { ClaimRefusal } from "../../protocol/agent-api.ts";
@@ -32,10 +33,11 @@ async function claimFrom(
   tables: AccountTables,
   command: ClaimCommand,
 ): Promise<Result<ClaimGrant, ClaimRefusal>> {
-  const lost = hasLost(tables.live.get(command.job), command);
-  const othersLive = lost && ((await freshPoolStatus(ctx, command.agent.pool))?.agents.online ?? 1) > 1;
+  const job = tables.live.get(command.job);
+  const isDoubted = job !== null && (hasLost(job, command) || noteOn(job, command, [], ctx.now()) !== null);
+  const able = isDoubted ? await ableAgents(ctx, command, job) : [];
   const effects = noEffects();
-  const result = ctx.database.transact(() => claimIn(ctx, tables, command, othersLive, effects));
+  const result = ctx.database.transact(() => claimIn(ctx, tables, command, able, effects));
   settle(ctx, effects);
   return result;
 }
@@ -44,7 +46,7 @@ function claimIn(
   ctx: AccountContext,
   tables: AccountTables,
   command: ClaimCommand,
-  othersLive: boolean,
+  able: readonly AbleAgent[],
   effects: Effects,
 ): Result<ClaimGrant, ClaimRefusal> {
   const job = tables.live.get(command.job);
@@ -59,7 +61,7 @@ function claimIn(
   if (command.attempt !== job.attempt + 1) return refuse("gone");
   if (command.held) return refuse("not_yet");
   const now = ctx.now();
-  const refusal = notForThem(job, command, othersLive, now);
+  const refusal = notForThem(job, command, able, now);
   if (refusal) return refuse(refusal);
   if (!hasRoom(ctx, tables, job)) {
     // Only a lowered limit rings more than it lets run: from here on the job is held, and rung when a place is free.
@@ -79,9 +81,13 @@ function claimIn(
 }
 
 /** Why a job that nobody holds may not go to this agent now. */
-function notForThem(job: LiveJob, command: ClaimCommand, othersLive: boolean, now: number): ClaimRefusal | null {
-  const noted = job.memo.notes.some((n) => n.agent === command.agent.agent && n.until > now);
-  if (noted || (othersLive && hasLost(job, command))) return "not_for_you";
+function notForThem(job: LiveJob, command: ClaimCommand, able: readonly AbleAgent[], now: number): ClaimRefusal | null {
+  if (noteOn(job, command, able, now) !== null) return "not_for_you";
+  if (hasLost(job, command)) {
+    const unable = notesInForce(job.memo.notes, able, now).map(({ agent }) => agent);
+    const others = able.filter(({ agent }) => agent !== command.agent.agent && !unable.includes(agent));
+    if (others.length > 0) return "not_for_you";
+  }
   return job.not_before !== null && job.not_before > now ? "not_yet" : null;
 }
 
@@ -92,8 +98,19 @@ function hasRoom(ctx: AccountContext, tables: AccountTables, job: LiveJob): bool
   return (takesPlace(job) ? leased : places) < max_running;
 }
 
-function hasLost(job: LiveJob | null, command: ClaimCommand): boolean {
-  return job !== null && agentsThatLost(job.memo.attempts).includes(command.agent.agent);
+function hasLost(job: LiveJob, command: ClaimCommand): boolean {
+  return agentsThatLost(job.memo.attempts).includes(command.agent.agent);
+}
+
+/** That this agent cannot run the job, if it said so and has told of no other capabilities since. */
+function noteOn(job: LiveJob, command: ClaimCommand, able: readonly AbleAgent[], now: number): AgentNote | null {
+  return notesInForce(job.memo.notes, able, now).find(({ agent }) => agent === command.agent.agent) ?? null;
+}
+
+/** Those that take work, by the pool's latest word; its word of before will do unless it would keep a changed agent out. */
+async function ableAgents(ctx: AccountContext, command: ClaimCommand, job: LiveJob): Promise<readonly AbleAgent[]> {
+  const lets = (able: readonly AbleAgent[]) => noteOn(job, command, able, ctx.now()) === null;
+  return (await freshPoolStatus(ctx, command.agent.pool, ({ able }) => lets(able)))?.able ?? [];
 }
 
 function grantOf(ctx: AccountContext, tables: AccountTables, job: LiveJob): ClaimGrant {
@@ -108,6 +125,7 @@ function grantOf(ctx: AccountContext, tables: AccountTables, job: LiveJob): Clai
     renew_every_ms: ctx.settings.RENEW_MS,
     workflow_text: workflow,
     workflow_hash: stored.order.workflow_hash,
+    shape: stored.order.shape ?? null,
     inputs: [...stored.order.inputs],
     run_ms: job.run_timeout_ms,
     no_progress_ms: Math.min(NO_PROGRESS_MS, job.run_timeout_ms),

@@ -114,6 +114,7 @@ function orderOf(
     webhook_url: asked.webhook_url,
     inputs: asked.inputs,
     models: asked.models ?? [],
+    shape: asked.shape ?? null,
     request_id: command.request_id,
     traceparent: command.traceparent,
     max_attempts: MAX_ATTEMPTS,

@@ -31,8 +31,8 @@ export async function getJob(ctx: AccountContext, auth: Auth, job: JobId): Promi
   const who = identify(tables, auth, ctx.now());
   if (!who.ok) return who;
   const live = tables?.live.get(job);
-  // Only a job that waits for an agent needs to know how its pool is. What follows reads the rows again.
-  const pool = live?.status === "queued" && live.ring_at !== null ? await freshPoolStatus(ctx, live.pool) : undefined;
+  // Only a job that waits needs to know how its pool is. What follows reads the rows again.
+  const pool = live?.status === "queued" ? await freshPoolStatus(ctx, live.pool) : undefined;
   const record = tables && readRecord(ctx, tables, job, pool);
   return record ? ok(await withLiveProgress(ctx, record)) : refuse(NOT_FOUND);
 }
@@ -63,10 +63,9 @@ function readRecord(
   if (!stored || !isKept(stored, ctx.now())) return null;
   const live = tables.live.get(job);
   const role = roleOf(ctx.settings, tables.profile.get());
+  const seen = { now: ctx.now(), pool: pool ?? null, shape: stored.order.shape ?? null, places: role.max_running };
   const waiting =
-    live && !isEnded(live.status)
-      ? waitingOf(live, { now: ctx.now(), pool: pool ?? null, before: () => placeOf(tables, live) })
-      : null;
+    live && !isEnded(live.status) ? waitingOf(live, { ...seen, before: () => placeOf(tables, live) }) : null;
   return recordOf({ account: ctx.account, stored, live, waiting, url_ttl_s: role.signed_url_s });
 }
 

@@ -64,6 +64,7 @@ function newJobOf(
       run_timeout_ms: order.run_timeout_ms,
       queue_timeout_ms: order.queue_timeout_ms,
       models: [...(order.models ?? [])],
+      shape: order.shape ?? null,
       batch_size: params_text === null ? 1 : parametersOf(params_text).batch_size,
       inputs: order.inputs.map((input) => ({ ...input })),
     },

@@ -39,6 +39,8 @@ export type ClaimGrant = {
   renew_every_ms: number;
   workflow_text: string;
   workflow_hash: string;
+  /** Null where it is not on record. */
+  shape: string | null;
   inputs: NewInput[];
   run_ms: number;
   no_progress_ms: number;

@@ -25,6 +25,10 @@ export type PoolStatus = {
   agents: { online: number; busy: number };
   ready: number;
   paused_until: number | null;
+  /** Agents that take work, now or after what they run; `told_at`: since when each has what it has (ms UTC). */
+  able: { agent: string; told_at: number }[];
+  /** Shape of a workflow -> how long ComfyUI works on it, the median of the latest runs; only where there are three. */
+  typical_ms: { [shape: string]: number };
 };
 
 /** Gets no new work until `until` (ms UTC; null: until resumed). `drain` says that the machine is about to be stopped. */

@@ -3,6 +3,7 @@
  * Invariant: presence after a start with empty memory is exactly what the attachments say.
  */
 import { z } from "zod";
+import { MAX_RUNS_TOLD, ranSchema } from "../../protocol/agent-api.ts";
 import { poolNameSchema } from "../../protocol/ids.ts";
 import type { ControlSocketIdentity } from "../contract.ts";
 import { slotSchema } from "./slot.ts";
@@ -16,7 +17,11 @@ const controlSchema = z.object({
   instance: z.string().nullable(),
   version: z.string(),
   capability_hash: z.string(),
+  /** When it first told of these capabilities, ms UTC. */
+  told_at: z.number().int().default(0),
   slots: z.array(slotSchema).max(64),
+  /** Its latest runs, the oldest first. */
+  runs: z.array(ranSchema).max(MAX_RUNS_TOLD).default([]),
 });
 export type ControlAttachment = z.infer<typeof controlSchema>;
 

@@ -175,6 +175,8 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
       agents: this.#presence.counts(),
       ready: this.#dispatch.ready,
       paused_until: this.#pausedUntil(Date.now()),
+      able: this.#presence.able(),
+      typical_ms: this.#presence.typicalRuns(),
     };
   }
 

@@ -3,7 +3,8 @@
  * Invariant: one socket per agent process: the newest of an instance counts, the older one is closed.
  */
 import type { Candidate } from "../../domain/ready-list.ts";
-import type { ControlDown, ControlUp } from "../../protocol/agent-api.ts";
+import { typicalRuns } from "../../domain/typical-runs.ts";
+import { type ControlDown, type ControlUp, MAX_RUNS_TOLD } from "../../protocol/agent-api.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { closeQuietly, sendJson } from "../sockets.ts";
 import { type ControlAttachment, controlAttachmentOf } from "./attachment.ts";
@@ -34,7 +35,7 @@ export class Presence implements Fleet {
 
   add(socket: WebSocket, agent: { agent: string; name: string }): void {
     const order = 1 + Math.max(0, ...[...this.#open.values()].map(({ kept }) => kept.order));
-    const kept = { ...agent, order, instance: null, version: "", capability_hash: "", slots: [] };
+    const kept = { ...agent, order, instance: null, version: "", capability_hash: "", told_at: 0, slots: [], runs: [] };
     this.#keep({ socket, kept });
   }
 
@@ -61,7 +62,11 @@ export class Presence implements Fleet {
       changes.push(changeOf(known, next, now));
       return next;
     });
-    this.#keep({ socket: present.socket, kept: { ...present.kept, instance, version, capability_hash, slots } });
+    const isKnown = older?.kept.capability_hash === capability_hash;
+    const told_at = isKnown ? older.kept.told_at : now;
+    const runs = hello.runs ?? older?.kept.runs ?? [];
+    const kept = { ...present.kept, instance, version, capability_hash, told_at, slots, runs };
+    this.#keep({ socket: present.socket, kept });
     return changes;
   }
 
@@ -72,7 +77,9 @@ export class Presence implements Fleet {
     const slots = [...present.kept.slots.filter((s) => s !== known), next].sort((a, b) => a.slot - b.slot);
     const id = idOf(present.kept);
     if (id !== null) this.#loaded.set(`${id}/${report.slot}`, report.loaded ?? []);
-    this.#keep({ socket: present.socket, kept: { ...present.kept, slots } });
+    const { ran } = report;
+    const runs = ran ? [...present.kept.runs, ran].slice(-MAX_RUNS_TOLD) : present.kept.runs;
+    this.#keep({ socket: present.socket, kept: { ...present.kept, slots, runs } });
     return changeOf(known, next, now);
   }
 
@@ -153,6 +160,20 @@ export class Presence implements Fleet {
   /** To every process of an agent. */
   tell(agent: string, message: ControlDown): void {
     for (const { socket, kept } of this.#known()) if (kept.agent === agent) sendDown(socket, message);
+  }
+
+  /** Those that take work, now or after what they run, and since when each has what it has (ms UTC). */
+  able(): { agent: string; told_at: number }[] {
+    return this.#known().flatMap(({ kept: { agent, told_at, slots } }) =>
+      this.#mayWork(agent) && slots.some(({ state }) => state !== "sick" && state !== "paused")
+        ? [{ agent, told_at }]
+        : [],
+    );
+  }
+
+  /** Milliseconds that a workflow of each shape takes, by the latest runs of all that are here. */
+  typicalRuns(): { [shape: string]: number } {
+    return typicalRuns(this.#known().flatMap(({ kept }) => kept.runs));
   }
 
   counts(): { online: number; busy: number } {

@@ -3,34 +3,121 @@
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { LiveJob } from "../../../src/domain/live-job.ts";
 import { artifactsOf, isSameManifest, manifestHolds } from "../../../src/domain/manifest.ts";
-import { waitingOf } from "../../../src/domain/waiting.ts";
+import { NOT_FOR_YOU_MS } from "../../../src/domain/retry-policy.ts";
+import { typicalRuns } from "../../../src/domain/typical-runs.ts";
+import { type PoolView, type Seen, waitingOf } from "../../../src/domain/waiting.ts";
 import { ringWaitMs } from "../../../src/domain/wake.ts";
+import { workflowShape } from "../../../src/domain/workflow-shape.ts";
 import type { ManifestEntry } from "../../../src/protocol/agent-api.ts";
 import { jobIn, NOW } from "./live-jobs.ts";
 
-const pool = (online: number, paused_until: number | null = null) => ({ agents: { online, busy: 0 }, paused_until });
-const note = (kind: string) => ({ agent: "agent-a", until: NOW + 1, missing: [{ kind, name: "x" }] });
-const noted = (kind: string) => jobIn("queued", { memo: { attempts: [], events: [], notes: [note(kind)], logs: [] } });
+const pool = (online: number, paused_until: number | null = null, told_at = 0): PoolView => ({
+  able: Array.from({ length: online }, (_, n) => ({ agent: `agent-${"ab"[n]}`, told_at })),
+  paused_until,
+  typical_ms: { "0123456789abcdef": 7_000 },
+});
+const UNTIL = NOW + NOT_FOR_YOU_MS - 1_000;
+const note = (agent: string, ...missing: [kind: string, name: string][]) => ({
+  agent,
+  until: UNTIL,
+  missing: missing.map(([kind, name]) => ({ kind, name })),
+});
+const noted = (...notes: ReturnType<typeof note>[]) =>
+  jobIn("queued", { memo: { attempts: [], events: [], notes, logs: [] } });
+const noModel = noted(note("agent-a", ["model", "x"]));
+const inBackoff = { ring_at: null, not_before: NOW + 5_000 };
+const seen = (over: Partial<Seen> = {}): Seen => ({
+  now: NOW,
+  pool: pool(1),
+  shape: null,
+  places: 1,
+  before: () => 3,
+  ...over,
+});
 
 describe("why a job waits", () => {
   it.each([
     ["own_limit", jobIn("queued", { ring_at: null }), pool(1)],
-    ["backoff", jobIn("queued", { ring_at: null, not_before: NOW + 5_000 }), pool(1)],
+    ["own_limit", jobIn("queued", { ring_at: null }), null],
+    ["backoff", jobIn("queued", inBackoff), pool(1)],
     ["no_agent", jobIn("queued"), pool(0)],
     ["pool_paused", jobIn("queued"), pool(1, NOW + 1)],
     ["all_busy", jobIn("queued"), pool(1)],
     ["all_busy", jobIn("queued"), null],
-    ["all_busy", noted("checkpoint"), pool(2)],
-    ["no_agent_has_model", noted("checkpoint"), pool(1)],
-    ["no_agent_has_node", noted("node"), pool(1)],
-  ] as const)("is told as %s", (reason, job, seen) => {
-    expect(waitingOf(job, { now: NOW, pool: seen, before: () => 3 })?.reason).toBe(reason);
+    ["all_busy", noModel, pool(2)],
+    ["no_agent_has_model", noModel, pool(1)],
+    ["no_agent_has_model", { ...noModel, ...inBackoff }, pool(1)],
+    ["no_agent_has_node", noted(note("agent-a", ["node", "X"])), pool(1)],
+    // The agent that lacked it has gone, or has told of other models since.
+    ["all_busy", noted(note("agent-z", ["model", "x"])), pool(1)],
+    ["all_busy", noModel, pool(1, null, NOW)],
+  ] as const)("is told as %s", (reason, job, view) => {
+    expect(waitingOf(job, seen({ pool: view }))?.reason).toBe(reason);
+  });
+
+  it("names what no agent has, else what each of them lacks", () => {
+    const missing = (job: LiveJob) => waitingOf(job, seen({ pool: pool(2) }))?.missing.map(({ name }) => name);
+    expect(missing(noted(note("agent-a", ["model", "x"], ["model", "y"]), note("agent-b", ["model", "y"])))).toEqual([
+      "y",
+    ]);
+    expect(missing(noted(note("agent-a", ["model", "x"]), note("agent-b", ["node", "Y"])))).toEqual(["x", "Y"]);
   });
 
   it("is not told once an agent has the job", () => {
     for (const status of ["preparing", "running", "canceling"] as const)
-      expect(waitingOf(jobIn(status), { now: NOW, pool: null, before: () => 0 })).toBeNull();
+      expect(waitingOf(jobIn(status), seen({ pool: null }))).toBeNull();
+  });
+});
+
+describe("how long a job still waits and runs", () => {
+  const eta = (job: LiveJob, over: Partial<Seen> = {}) =>
+    waitingOf(job, seen({ shape: "0123456789abcdef", ...over }))?.eta_ms;
+
+  it("is what its like took, after the account's own jobs before it, as many at once as its role lets run", () => {
+    expect(eta(jobIn("queued"), { before: () => 0 })).toBe(7_000);
+    expect(eta(jobIn("queued", { ring_at: null }), { before: () => 3 })).toBe(4 * 7_000);
+    expect(eta(jobIn("queued", { ring_at: null }), { before: () => 3, places: 2 })).toBe(2 * 7_000);
+    expect(eta(jobIn("queued", inBackoff))).toBe(5_000 + 7_000);
+  });
+
+  it("is not guessed: too few of its like have run, too many wait to be counted, or nobody can say", () => {
+    expect(eta(jobIn("queued"), { shape: "fedcba9876543210" })).toBeNull();
+    expect(eta(jobIn("queued"), { shape: null })).toBeNull();
+    expect(eta(jobIn("queued"), { before: () => null })).toBeNull();
+    for (const [job, view] of [
+      [jobIn("queued"), pool(0)],
+      [jobIn("queued"), pool(1, NOW + 1)],
+      [noModel, pool(1)],
+      [jobIn("queued"), null],
+    ] as const)
+      expect(eta(job, { pool: view })).toBeNull();
+  });
+
+  it("is the median of the runs of one shape, from three on", () => {
+    const runs = (shape: string, ...times: number[]) => times.map((run_ms) => ({ shape, run_ms }));
+    expect(typicalRuns([...runs("a", 5, 900, 7), ...runs("b", 1, 2), ...runs("c", 4, 1, 2, 3)])).toEqual({
+      a: 7,
+      c: 3,
+    });
+  });
+});
+
+describe("the shape of a workflow", () => {
+  const graph = (seed: number, text: string, joined: unknown) => ({
+    "6": { class_type: "CLIPTextEncode", inputs: { text, clip: ["4", 1] } },
+    "3": { class_type: "KSampler", inputs: { seed, positive: joined } },
+  });
+  const shape = (value: object) => workflowShape(JSON.parse(JSON.stringify(value)));
+
+  it("is the same whatever the literals and the order, and another with another node or joint", () => {
+    const one = shape(graph(1, "a", ["6", 0]));
+    const { "3": sampler, "6": encoder } = graph(2, "b", ["6", 0]);
+    expect(shape({ "3": sampler, "6": encoder })).toBe(one);
+    expect(shape(graph(1, "a", ["6", 1]))).not.toBe(one);
+    expect(shape(graph(1, "a", 5))).not.toBe(one);
+    expect(shape({ "3": sampler, "6": { ...encoder, class_type: "Other" } })).not.toBe(one);
   });
 });
 
