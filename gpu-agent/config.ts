@@ -7,6 +7,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { type PoolName, parseKey, poolNameOf, poolNameSchema } from "../src/protocol/ids.ts";
+import { credentialsPath, DEFAULT_WORK_DIR, readCredentials } from "./credentials-file.ts";
 
 const httpUrl = z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, ""));
 const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
@@ -38,8 +39,14 @@ const settingsSchema = z.object({
   WORK_DIR: z
     .string()
     .min(1)
-    .default(".data/agent")
+    .default(DEFAULT_WORK_DIR)
     .transform((path) => resolve(path)),
+  /** Read where AGENT_TOKEN is not given; default: agent.env in WORK_DIR. */
+  CREDENTIALS_FILE: z
+    .string()
+    .min(1)
+    .transform((path) => resolve(path))
+    .optional(),
   LOG_FORMAT: z.enum(["json", "pretty"]).default("json"),
   LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
   /** 0: no metrics endpoint. */
@@ -65,27 +72,41 @@ export type Parsed =
   | { kind: "print"; config: Config }
   | { kind: "wrong"; message: string };
 
-/** Flags win over the environment: `--control-url` over `CONTROL_URL`, and so on for every setting. */
+/** Flags win over the environment, and that over the credentials file: `--control-url` over `CONTROL_URL`, and so on. */
 export function readConfig(args: string[], env: Record<string, string | undefined>): Parsed {
-  const flags = readFlags(args);
+  const flags = readFlags(args, SETTING_FLAGS);
   if (typeof flags === "string") return { kind: "wrong", message: flags };
   if (flags.get("help") !== undefined) return { kind: "help" };
-  const given: Record<string, string> = {};
+  const parsed = configOf(settingsGiven(flags, env));
+  if (typeof parsed === "string") return { kind: "wrong", message: parsed };
+  return { kind: flags.get("print-config") === undefined ? "run" : "print", config: parsed };
+}
+
+export type Given = { [name: string]: string };
+
+/** What was given, by name, unchecked. A token given otherwise leaves the credentials file unread. */
+export function settingsGiven(flags: ReadonlyMap<string, string>, env: Record<string, string | undefined>): Given {
+  const given: Given = {};
   for (const name of SETTING_NAMES) {
     const value = flags.get(flagOf(name)) ?? env[name];
     if (value !== undefined && value !== "") given[name] = value;
   }
+  const kept = given.AGENT_TOKEN === undefined ? readCredentials(credentialsPath(given)) : null;
+  return { ...kept, ...given };
+}
+
+/** The settings as a whole, or what is wrong with them. */
+export function configOf(given: Given): Config | string {
   const parsed = settingsSchema.safeParse(given);
-  if (!parsed.success) return { kind: "wrong", message: complaint(parsed.error.issues, given) };
+  if (!parsed.success) return complaint(parsed.error.issues, given);
   const pool = poolOfToken(parsed.data.AGENT_TOKEN);
-  if (!pool) return { kind: "wrong", message: "AGENT_TOKEN is not an agent token (it begins with ce_agent_)" };
+  if (!pool) return "AGENT_TOKEN is not an agent token (it begins with ce_agent_)";
   if (parsed.data.POOL !== undefined && parsed.data.POOL !== pool)
-    return { kind: "wrong", message: `AGENT_TOKEN belongs to pool ${pool}, not to POOL=${parsed.data.POOL}` };
+    return `AGENT_TOKEN belongs to pool ${pool}, not to POOL=${parsed.data.POOL}`;
   const { COMFYUI_URL: urls, COMFYUI_DIR: dirs } = parsed.data;
   if (dirs !== undefined && new Set(dirs).size !== urls.length)
-    return { kind: "wrong", message: "COMFYUI_DIR is wrong: it needs one folder for each COMFYUI_URL, each its own" };
-  const config = { ...parsed.data, POOL: pool };
-  return { kind: flags.get("print-config") === undefined ? "run" : "print", config };
+    return "COMFYUI_DIR is wrong: it needs one folder for each COMFYUI_URL, each its own";
+  return { ...parsed.data, POOL: pool };
 }
 
 /** How the process ends. */
@@ -95,6 +116,8 @@ export const EXIT = {
   refused: 2,
   outdated: 3,
   notSucceeded: 4,
+  unanswered: 5,
+  broken: 6,
   interrupted: 130,
   quit: 131,
 } as const;
@@ -108,15 +131,19 @@ function isSwitch(name: string): boolean {
   return name === "ONCE" || name === "REQUIRE_SAFE_COMFYUI";
 }
 
-function readFlags(args: string[]): Map<string, string> | string {
-  const options = Object.fromEntries([
-    ...SETTING_NAMES.map((name) => [
-      flagOf(name),
-      { type: isSwitch(name) ? ("boolean" as const) : ("string" as const) },
-    ]),
-    ["help", { type: "boolean" as const }],
-    ["print-config", { type: "boolean" as const }],
-  ]);
+export type FlagKinds = { [flag: string]: "boolean" | "string" };
+/** Every setting as a flag; switches need no value. */
+export const SETTING_FLAGS: FlagKinds = {
+  ...Object.fromEntries(
+    SETTING_NAMES.map((name) => [flagOf(name), isSwitch(name) ? ("boolean" as const) : ("string" as const)]),
+  ),
+  help: "boolean",
+  "print-config": "boolean",
+};
+
+/** The flags by name, or what is wrong with them. */
+export function readFlags(args: string[], kinds: FlagKinds): Map<string, string> | string {
+  const options = Object.fromEntries(Object.entries(kinds).map(([name, type]) => [name, { type }]));
   try {
     const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
     return new Map(Object.entries(values).map(([name, value]) => [name, String(value)]));
@@ -128,12 +155,14 @@ function readFlags(args: string[]): Map<string, string> | string {
 function complaint(issues: readonly { path: PropertyKey[]; message: string }[], given: Record<string, string>): string {
   const [first] = issues;
   const name = String(first?.path[0] ?? "settings");
+  if (given[name] === undefined && name === "AGENT_TOKEN")
+    return "AGENT_TOKEN is missing (enroll this box first: gpu-agent enroll --url URL --code CODE; or set it in the environment)";
   if (given[name] === undefined) return `${name} is missing (set it in the environment or as --${flagOf(name)})`;
   return `${name} is wrong: ${first?.message ?? "unreadable"}`;
 }
 
 /** The token carries its pool: a mismatch is told at the start rather than as a bare 401 later. */
-function poolOfToken(token: string): PoolName | null {
+export function poolOfToken(token: string): PoolName | null {
   const key = parseKey(token);
   return key?.fields.kind === "agent" ? poolNameOf(key.fields.account) : null;
 }
@@ -145,9 +174,12 @@ export function printable(config: Config): string {
 
 export const HELP = `gpu-agent: runs jobs of a Comfy Edge control plane on the ComfyUI beside it.
 
-Every setting is an environment variable or a flag (CONTROL_URL or --control-url):
+Commands, each with --help: enroll (a code for a token), status, pause, resume, drain, doctor (what is wrong here).
+Without one it runs. Every setting is an environment variable or a flag (CONTROL_URL or --control-url):
   CONTROL_URL           https URL of the control plane
-  AGENT_TOKEN           this agent's token (ce_agent_…)
+  AGENT_TOKEN           this agent's token (ce_agent_…); better kept in the file that enroll writes
+  CREDENTIALS_FILE      where enroll writes CONTROL_URL and AGENT_TOKEN, read where AGENT_TOKEN is not given; default:
+                        agent.env in WORK_DIR
   COMFYUI_URL           ComfyUI, e.g. http://127.0.0.1:8188; a comma list gives one slot for each
   COMFYUI_DIR           folder with that ComfyUI's output, input and temp: files of ended jobs are removed there; a comma
                         list beside COMFYUI_URL; default: none, nothing is removed
@@ -166,4 +198,5 @@ Every setting is an environment variable or a flag (CONTROL_URL or --control-url
 Signals: SIGTERM and SIGINT finish what runs within DRAIN_SECONDS; a second one hands it back at once, a third ends at once.
 SIGQUIT hands back at once. What is handed back is interrupted in ComfyUI and costs the job no attempt.
 Exit codes: 0 drained, or --once and the job succeeded; 1 wrong settings; 2 token refused; 3 the agent must be updated;
-4 --once and the job did not succeed; 130 ended by a second signal; 131 ended by SIGQUIT.`;
+4 --once and the job did not succeed; 5 the control plane does not answer a command; 6 doctor found something broken;
+130 ended by a second signal; 131 ended by SIGQUIT.`;

@@ -1,9 +1,10 @@
 /**
- * The agent's entry: settings, signals, exit codes.
+ * The agent's entry: commands, settings, signals, exit codes.
  * Invariant: the first signal drains, the second hands back at once, the third ends at once; every way out has its own exit code.
  */
 import { mkdirSync } from "node:fs";
 import { AGENT_VERSION, Agent } from "./agent.ts";
+import { runCommand } from "./cli/commands.ts";
 import { type Config, EXIT, HELP, printable, readConfig } from "./config.ts";
 import { watchGpu } from "./gpu/gauges.ts";
 import { type Log, makeLog } from "./log.ts";
@@ -70,6 +71,8 @@ async function endAfterOne(agent: Agent, log: Log): Promise<never> {
 }
 
 async function main(): Promise<void> {
+  const ended = await runCommand(process.argv.slice(2), process.env);
+  if (ended !== null) process.exit(ended);
   const parsed = readConfig(process.argv.slice(2), process.env);
   if (parsed.kind === "wrong") complain(parsed.message);
   if (parsed.kind !== "run") {

@@ -1,0 +1,84 @@
+/**
+ * Owns `enroll`: a code for a token, kept in a file that its owner alone can read.
+ * Invariant: nothing is asked before the file can be written; the same code asked again from here is the same asking, so that a
+ * lost answer or a killed process costs no code.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { readFileSync, rmSync } from "node:fs";
+import { z } from "zod";
+import { EXIT } from "../config.ts";
+import { credentialsPath, credentialsText, readCredentials, writePrivately } from "../credentials-file.ts";
+import { jsonOrNull } from "../json.ts";
+import { type CommandInput, done, failed, type Outcome, wrong } from "./command.ts";
+import { ControlSelf } from "./control-self.ts";
+
+const pendingSchema = z.object({ code_sha256: z.string(), enrol_id: z.string() });
+
+export async function enroll({ flags, given }: CommandInput): Promise<Outcome> {
+  const url = flags.get("url") ?? given.CONTROL_URL;
+  const code = flags.get("code");
+  if (url === undefined || !/^https?:\/\/[^/]/.test(url))
+    return wrong("--url is the control plane, e.g. https://api.example.com");
+  if (code === undefined || code === "") return wrong("--code is the code that an operator gave you");
+  const path = credentialsPath(given);
+  if (readCredentials(path)?.AGENT_TOKEN !== undefined && flags.get("force") === undefined)
+    return wrong(`this box is enrolled already (${path}): --force puts the new agent in place of the old`);
+  const pendingPath = `${path}.enrolling`;
+  const enrol_id = pendingId(pendingPath, code);
+  try {
+    writePrivately(pendingPath, JSON.stringify({ code_sha256: hashOf(code), enrol_id }));
+  } catch {
+    return wrong(`${path} cannot be written: choose another place with --credentials-file`);
+  }
+  return ask(url.replace(/\/+$/, ""), code, enrol_id, { path, pendingPath });
+}
+
+async function ask(
+  url: string,
+  code: string,
+  enrol_id: string,
+  { path, pendingPath }: { path: string; pendingPath: string },
+): Promise<Outcome> {
+  const control = new ControlSelf(url, null);
+  try {
+    const answer = await control.enrol(code, enrol_id);
+    if (answer === null) {
+      rmSync(pendingPath, { force: true });
+      return wrong(
+        "the code is wrong, was used, or is older than 15 minutes: ask an operator for a new one",
+        EXIT.refused,
+      );
+    }
+    const { token, ...who } = answer;
+    writePrivately(path, credentialsText({ CONTROL_URL: url, AGENT_TOKEN: token }));
+    rmSync(pendingPath, { force: true });
+    const lines = [`enrolled as ${who.name} (${who.agent}) of pool ${who.pool}; token in ${path}`];
+    return done([...lines, "next: gpu-agent doctor, then gpu-agent"], { ...who, credentials_file: path });
+  } catch (error) {
+    const outcome = failed(error, url);
+    if (outcome.code !== EXIT.unanswered) return outcome;
+    const advice = "; nothing is lost: run the same command here again while the code is good";
+    return wrong(`${url} did not answer${advice}`, EXIT.unanswered);
+  } finally {
+    await control.close();
+  }
+}
+
+/** As in an earlier asking with this code, else a new one. */
+function pendingId(path: string, code: string): string {
+  const pending = pendingSchema.safeParse(jsonOrNull(textOf(path)));
+  if (pending.success && pending.data.code_sha256 === hashOf(code)) return pending.data.enrol_id;
+  return randomBytes(16).toString("hex");
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
