@@ -6,11 +6,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ACCOUNT_MIGRATIONS } from "../../migrations/account/index.ts";
 import { POOL_MIGRATIONS } from "../../migrations/pool/index.ts";
 import { keyIdSchema } from "../../src/protocol/ids.ts";
+import { openDatabase } from "../../src/storage/account/database.ts";
 import { migrate, versionOf } from "../../src/storage/migrator.ts";
 import { openPoolDatabase } from "../../src/storage/pool/database.ts";
 import { anyJobs, bindings, clientOf, freshAccount, newJob, objectOf, renewal } from "./support/account.ts";
 import { completeWell, NOON, pass } from "./support/attempts.ts";
-import { OLD_DELIVERY, OLD_ENDPOINT, OLD_JOBS, OLD_NONCE, writeOldAccount } from "./support/old-account.ts";
+import { OLD_DELIVERY, OLD_ENDPOINT, OLD_JOBS, writeOldAccount } from "./support/old-account.ts";
+import { OLD_NONCE } from "./support/old-documents.ts";
 import { quiet } from "./support/steps.ts";
 
 const DAY_MS = 86_400_000;
@@ -90,6 +92,26 @@ describe.each(versions)("an account that was written at version %i", (version) =
       "succeeded",
     ]);
     expect(await account.stub().usage(account.auth)).toMatchObject({ value: { role: "pro", active: 3, running: 1 } });
+    await runInDurableObject(objectOf(account.account), (_, { storage }) => {
+      const { live, expiry } = openDatabase(storage).toWrite();
+      expect(live.get(OLD_JOBS.running)).toMatchObject({
+        lease: {
+          nonce: OLD_NONCE,
+          claim_id: "c".repeat(20),
+          agent: "agent-a",
+          slot: 0,
+          granted_at: NOON,
+          started_at: NOON,
+          until: NOON + 60_000,
+        },
+        run_deadline: NOON + 600_000,
+        charged: 1,
+      });
+      expect(live.get(OLD_JOBS.untold)).toMatchObject({ lease: null, publish_at: NOON + 30_000 });
+      expect(live.get(OLD_JOBS.held)).toMatchObject({ ring_at: null, memo: { events: [{ to: "queued" }] } });
+      expect(expiry.expired(NOON + 29 * DAY_MS - 1, 10)).toEqual([]);
+      expect(expiry.expired(NOON + 29 * DAY_MS, 10)).toHaveLength(2);
+    });
     if (version < 3) return;
     const deliveries = await account
       .stub()
@@ -104,7 +126,10 @@ describe.each(versions)("an account that was written at version %i", (version) =
     expect(await account.stub().renew(lease, renewal())).toMatchObject({ answer: "continue" });
     expect(await completeWell(account, lease)).toMatchObject({ ok: true, value: { status: "succeeded" } });
     const claimed = await account.claim(rung);
-    expect(claimed).toMatchObject({ ok: true, value: { workflow_text: expect.stringContaining("18446744073709551615") } });
+    expect(claimed).toMatchObject({
+      ok: true,
+      value: { workflow_text: expect.stringContaining("18446744073709551615") },
+    });
     await pass(account, 120_000);
     expect((await account.claim(held)).ok).toBe(true);
     await account.stub().cancelJob(account.auth, held);

@@ -9,15 +9,14 @@ import { type AccountId, type JobId, jobIdSchema } from "../../../src/protocol/i
 import { deliveryIdSchema, endpointIdSchema } from "../../../src/protocol/webhooks.ts";
 import { migrate } from "../../../src/storage/migrator.ts";
 import { SECRET } from "./account.ts";
+import { memoOf, OLD_NONCE, OLD_ORDER, OLD_TEXT, outcomeOf } from "./old-documents.ts";
 
 type Row = { [column: string]: string | number | null };
 type Put = (table: string, row: Row) => void;
 
-export const OLD_NONCE = "n".repeat(20);
 export const OLD_ENDPOINT = endpointIdSchema.parse(`ep_${"e".repeat(12)}`);
 export const OLD_DELIVERY = deliveryIdSchema.parse(`dl_${"d".repeat(18)}`);
 const DAY_MS = 86_400_000;
-const TEXT = '{"1":{"class_type":"Old","inputs":{"seed":18446744073709551615}}}';
 
 /** Each job in another state of its life. */
 export const OLD_JOBS = {
@@ -51,7 +50,7 @@ export function writeOldAccount(
     created_at: now,
   });
   put("keys", { keyid, kind: "user", secret_sha256: SECRET, name: "k", created_at: now });
-  put("payloads", { sha256: sha256Hex(TEXT), text: TEXT });
+  put("payloads", { sha256: sha256Hex(OLD_TEXT), text: OLD_TEXT });
   const result = `${jobPrefix(30, account, OLD_JOBS.done)}/1-nnnnnnnn/0.png`;
   const ended = now - DAY_MS;
   const kept = version >= 5 ? { expires_at: ended + 30 * DAY_MS } : {};
@@ -80,26 +79,6 @@ export function writeOldAccount(
 }
 
 function jobRow(job: JobId, queued_at: number, outcome: { finished_at: number } | null): Row {
-  const order = {
-    source: "workflow",
-    params_text: null,
-    template: null,
-    workflow_hash: sha256Hex(TEXT),
-    seed: "18446744073709551615",
-    pool: "default",
-    priority: 0,
-    user_id: null,
-    submitted_by: "oldkey00",
-    metadata: { from: "before" },
-    webhook_url: null,
-    inputs: [],
-    request_id: "req_old",
-    traceparent: null,
-    max_attempts: 3,
-    run_timeout_ms: 600_000,
-    queue_timeout_ms: 3_600_000,
-    retention_days: 30,
-  };
   const { finished_at = null, ...rest } = outcome ?? {};
   return {
     job,
@@ -111,64 +90,8 @@ function jobRow(job: JobId, queued_at: number, outcome: { finished_at: number } 
     gpu_ms: outcome ? 1_500 : 0,
     tat: 0,
     template: null,
-    payload: sha256Hex(TEXT),
-    doc: JSON.stringify({ order, outcome: outcome && rest }),
-  };
-}
-
-function outcomeOf(finished_at: number, key: string | null) {
-  const file = {
-    index: 0,
-    filename: "0.png",
-    type: "image",
-    content_type: "image/png",
-    size_bytes: 5,
-    width: 1,
-    height: 1,
-    sha256: "0".repeat(64),
-    seed: null,
-    node_id: "9",
-    key,
-    text: null,
-  };
-  const receipt = {
-    queue_ms: 0,
-    prepare_ms: 0,
-    load_ms: 0,
-    run_ms: 1_500,
-    upload_ms: 0,
-    total_ms: 1_500,
-    attempts: 1,
-    attempts_charged: 1,
-    gpu_seconds: 1.5,
-    gpu_name: null,
-    agent: "a",
-    gpu_idle_after_cancel_ms: null,
-  };
-  return {
-    finished_at,
-    artifacts: key === null ? [] : [file],
-    error: null,
-    receipt,
-    attempt: 1,
-    progress: 1,
-    progress_detail: null,
-    attempts: [
-      {
-        attempt: 1,
-        nonce: OLD_NONCE,
-        agent: "agent-a",
-        granted_at: finished_at,
-        started_at: finished_at,
-        ended_at: finished_at,
-        outcome: "complete",
-        answer: "succeeded",
-        charged: true,
-        metrics: null,
-      },
-    ],
-    events: [{ revision: 3, ts: finished_at, from: "running", to: "succeeded", attempt: 1, cause: "complete" }],
-    logs: [],
+    payload: sha256Hex(OLD_TEXT),
+    doc: JSON.stringify({ order: OLD_ORDER, outcome: outcome && rest }),
   };
 }
 
@@ -228,13 +151,6 @@ type OldLease = {
   started_at: number;
   until: number;
 };
-
-const memoOf = (now: number) => ({
-  attempts: [],
-  events: [{ revision: 1, ts: now, from: null, to: "queued", attempt: 0, cause: "submit" }],
-  notes: [],
-  logs: [],
-});
 
 /** Versions 1 to 5: a column for each. */
 function writeColumns(put: Put, row: Row, lease: OldLease | null, now: number): void {
