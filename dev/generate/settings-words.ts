@@ -22,6 +22,7 @@ export const SETTING_WORDS: { readonly [name: string]: string } = {
   DEFAULT_REGION: "Where a user's data lives when nothing else was asked for.",
   KEY_TTL_DAYS: "Days a new key lives when nothing else was asked for.",
   MAX_QUEUED: "Backlog of a pool over which submits are shed: 429 `QUEUE_FULL`.",
+  DOORBELL_DELAY_MS: "How long a doorbell waits for an idle agent to take the offer beside it; then it need not ring.",
   LEASE_MS: "An agent's right to a job, from its last renewal.",
   FIRST_LEASE_MS: "The same, before its first renewal.",
   RENEW_MS: "How often an agent renews.",
@@ -30,6 +31,8 @@ export const SETTING_WORDS: { readonly [name: string]: string } = {
   RUN_TIMEOUT_MS: "How long a job may run when it does not say.",
   QUEUE_TIMEOUT_MS: "How long a job may wait when it does not say; then it is `expired`.",
   BUDGET: "Overrides of the largest work a workflow may ask for.",
+  ACCOUNT_FULL_BYTES:
+    "Size of an account's database above which the workflow texts of its oldest ended jobs are deleted; 10 GB is the platform's end.",
   MAX_WAIT_MS: "The longest a request waits for a job's end (generate, `Prefer: wait`).",
   WEBHOOK_TIMEOUT_MS: "How long a webhook's target may take to answer.",
   WEBHOOK_RETRY_SPAN_MS: "From the first try of a webhook to the last.",

@@ -102,6 +102,8 @@ const settingsSchema = z
     DEFAULT_REGION: regionSchema,
     KEY_TTL_DAYS: whole(1, 3650),
     MAX_QUEUED: whole(1, 10_000_000),
+    /** How long a doorbell waits for the offer beside it to be taken. */
+    DOORBELL_DELAY_MS: whole(0, 10_000).default(50),
     LEASE_MS: whole(500, 3_600_000),
     FIRST_LEASE_MS: whole(200, 600_000),
     RENEW_MS: whole(100, 600_000),
@@ -113,6 +115,8 @@ const settingsSchema = z
     BUDGET: z.string().default("{}").pipe(jsonText).pipe(budgetSchema),
     /** The longest a request waits for a job's end (generate, `Prefer: wait`). */
     MAX_WAIT_MS: whole(100, 300_000).default(60_000),
+    /** An account's object holds 10 GB; above this the workflow texts of its oldest ended jobs go. */
+    ACCOUNT_FULL_BYTES: whole(65_536, 9_500_000_000).default(8_000_000_000),
     /** How long a webhook's target may take to answer. */
     WEBHOOK_TIMEOUT_MS: whole(50, 30_000),
     /** From the first try of a webhook to the last: its whole schedule scales with it. */

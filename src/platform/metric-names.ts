@@ -78,6 +78,10 @@ export const METRICS = {
   },
   comfy_edge_doorbells_repeated_total: { type: "counter", help: "Doorbells rung again for a job unheard of." },
   comfy_edge_publishes_given_up_total: { type: "counter", help: "Ends no progress object ever acknowledged." },
+  comfy_edge_payloads_evicted_total: {
+    type: "counter",
+    help: "Workflow texts of ended jobs deleted because their account's database was too large.",
+  },
   comfy_edge_outbox_failed_total: { type: "counter", help: "Effects of the outbox that failed and will be repeated." },
   comfy_edge_outbox_given_up_total: { type: "counter", help: "Effects of the outbox given up after many tries." },
   comfy_edge_outbox_rows_broken_total: {

@@ -186,6 +186,13 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
     tests: DEDUPE,
   },
   {
+    file: "src/objects/account/tidy.ts",
+    find: "sizeBytes() <= ctx.settings.ACCOUNT_FULL_BYTES;",
+    replace: "sizeBytes() <= ctx.settings.ACCOUNT_FULL_BYTES * 2;",
+    why: "a full object would refuse every write",
+    tests: workers("retention.test.ts"),
+  },
+  {
     file: "src/objects/account/submit.ts",
     find: "firstIdAt(utcDay(now)), limit + 1)",
     replace: "firstIdAt(0), limit + 1)",

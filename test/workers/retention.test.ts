@@ -8,6 +8,7 @@ import oldJobs from "../../migrations/account/0005_old_jobs.sql";
 import { jobPrefix } from "../../src/protocol/bucket-keys.ts";
 import { type JobId, jobIdSchema } from "../../src/protocol/ids.ts";
 import { anyJobs, bindings, newJob, objectOf, openAccount, type TestAccount } from "./support/account.ts";
+import { withSettings } from "./support/again.ts";
 import { agentNamed, completeWell, filesOf, NOON, pass } from "./support/attempts.ts";
 import { operator, person, post, send } from "./support/client.ts";
 import { openDirectory } from "./support/directory.ts";
@@ -208,5 +209,61 @@ describe("an operator's cleanup", () => {
     expect((await send("/admin/ops/cleanup", post(key, "{}"))).status).toBe(403);
     const admin = await operator();
     expect((await send("/admin/ops/cleanup", post(admin.key, '{"cursor":"a8/x"}'))).status).toBe(422);
+  });
+});
+
+describe("a database that is full", () => {
+  /** A job whose text of 100 kB no other shares. */
+  const large = (n: number) =>
+    newJob({ workflow_text: `{"1":{"class_type":"Large${n}","inputs":{"text":"${"x".repeat(100_000)}"}}}` });
+  const texts = async (account: TestAccount) =>
+    (await rows(account, "payloads")).map(({ text }) => Number(/Large(\d+)/.exec(String(text))?.[1]));
+  const bytes = (account: TestAccount) =>
+    runInDurableObject(objectOf(account.account), (_, { storage: { sql } }) => sql.databaseSize);
+
+  it("gives up the texts of the oldest jobs that are over until there is room, and of those alone", async () => {
+    const account = await openAccount();
+    const kept = await account.submitOne(large(0));
+    const over: JobId[] = [];
+    for (let n = 1; n <= 6; n++) {
+      const job = await account.submitOne(large(n));
+      await completeWell(account, await account.lease(job));
+      over.push(job);
+    }
+    await quiet();
+    const bound = (await bytes(account)) - 250_000;
+    await withSettings(account.account, { ACCOUNT_FULL_BYTES: bound }, async () => {
+      await pass(account, 61_000);
+      expect(await bytes(account)).toBeLessThanOrEqual(bound);
+    });
+    const left = await texts(account);
+    expect([left.includes(0), left.includes(1), left.includes(6)]).toEqual([true, false, true]);
+    // What was given up is shown as ever, and only cannot be run again.
+    const [first, last] = [over.at(0), over.at(-1)];
+    if (!first || !last) throw new Error("no job");
+    expect(await account.get(first)).toMatchObject({
+      status: "succeeded",
+      artifacts: [{ index: 0 }],
+      workflow_hash: large(1).workflow_hash,
+    });
+    const again = (job: JobId) =>
+      account
+        .stub()
+        .rerunJob({ auth: account.auth, job, seed: null, idempotency: null, request_id: "r", traceparent: null });
+    expect(await again(first)).toMatchObject({ ok: false, refusal: { code: "CONFLICT" } });
+    expect(await again(last)).toMatchObject({ ok: true });
+    expect(await account.claim(kept)).toMatchObject({ ok: true, value: { workflow_text: large(0).workflow_text } });
+  });
+
+  it("keeps every text that a live job shares, and takes a given-up one again when it is submitted anew", async () => {
+    const account = await openAccount();
+    const shared = [await account.submitOne(large(0)), await account.submitOne(large(0))];
+    const alone = await account.submitOne(large(1));
+    for (const job of [shared[0], alone]) if (job) await account.stub().cancelJob(account.auth, job);
+    await quiet();
+    await withSettings(account.account, { ACCOUNT_FULL_BYTES: 65_536 }, () => pass(account, 61_000));
+    expect(await texts(account)).toEqual([0]);
+    const anew = await account.submitOne(large(1));
+    expect(await account.claim(anew)).toMatchObject({ ok: true, value: { workflow_text: large(1).workflow_text } });
   });
 });

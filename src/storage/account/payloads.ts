@@ -17,8 +17,8 @@ export type PayloadTable = {
   keep(sha256: string, text: string): void;
   /** Deletes a text that no job needs any more: erased jobs name none. */
   forgetUnshared(sha256: string): void;
-  /** Deletes at most `limit` texts of ended jobs that no live job shares, the oldest first; returns how many. */
-  forgetOldest(limit: number): number;
+  /** Deletes texts of ended jobs that no live job shares, the oldest first, until it `isEnough` or `limit` are gone; how many. */
+  forgetOldest(limit: number, isEnough: () => boolean): number;
 };
 
 export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable {
@@ -52,7 +52,7 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
       kept.forget(sha256);
       forget.run({ sha256 });
     },
-    forgetOldest: (limit) => {
+    forgetOldest: (limit, isEnough) => {
       const oldest = db
         .select({ sha256: payloads.sha256 })
         .from(payloads)
@@ -62,11 +62,14 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
         .orderBy(min(jobs.job))
         .limit(limit)
         .all();
+      let gone = 0;
       for (const { sha256 } of oldest) {
+        if (isEnough()) break;
         kept.forget(sha256);
         forget.run({ sha256 });
+        gone++;
       }
-      return oldest.length;
+      return gone;
     },
   };
 }
