@@ -70,7 +70,10 @@ export function watch(job, access, on, seen = 0) {
     socket.binaryType = "arraybuffer";
     const late = setTimeout(() => socket.close(), CONNECT_MS);
     const pings = setInterval(() => socket.readyState === WebSocket.OPEN && socket.send("ping"), PING_MS);
-    socket.onopen = () => clearTimeout(late);
+    socket.onopen = () => {
+      clearTimeout(late);
+      socket.send("ping");
+    };
     socket.onmessage = ({ data }) => {
       if (data instanceof ArrayBuffer) on.preview(...previewOf(data));
       else if (data.startsWith("{")) heard(JSON.parse(data));

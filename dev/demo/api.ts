@@ -150,15 +150,15 @@ export class Api {
     return new Promise((resolve) => {
       let over = false;
       const socket = new WebSocket(url, ["comfy-edge.v1"], { headers: this.#headers });
+      // Without a first word from here the runtime would keep the connection for 10 s after its close frame.
+      socket.on("open", () => socket.send("ping"));
       socket.on("message", (data, isBinary) => {
-        if (isBinary) return;
-        const frame = frameSchema.safeParse(JSON.parse(String(data))).data;
+        const text = String(data);
+        if (isBinary || text === "pong") return;
+        const frame = frameSchema.safeParse(JSON.parse(text)).data;
         if (!frame) return;
         onFrame(frame);
-        if (frame.type !== "done") return;
-        over = true;
-        // Local workerd keeps the connection for 10 s after its close frame: there is nothing left to wait for.
-        socket.terminate();
+        over = frame.type === "done";
       });
       socket.on("error", () => undefined);
       socket.on("close", () => resolve(over));

@@ -116,8 +116,13 @@ it("I40: tells who watches a queued job of its cancel", async () => {
   const busy = await submitted(150, 4);
   const target = await submitted(4, 5);
   const readings = BOTH.map((transport) => readStream(target, transport, "never"));
+  const viewer = await flow.client.view(`${target.api.replace("http", "ws")}/ws/jobs/${target.job}`);
   await flow.client.until(busy.job, ["running"]);
+  const before = Date.now();
   await flow.client.call("POST", `/api/v1/jobs/${target.job}/cancel`);
+  expect(await viewer.closed).toBe(1000);
+  // Of a client that pinged, as asked; of another the runtime keeps the connection for 10 s more.
+  expect(Date.now() - before).toBeLessThan(8_000);
   for (const reading of await Promise.all(readings)) {
     await expectWhole(target, reading);
     // An agent may have taken it ahead: a transition, and to a client still queued.

@@ -28,7 +28,7 @@ const socket = {
   summary: "Watch a job over a WebSocket",
   description:
     "Frames `status`, `progress`, `log`, `artifact`, `done`; the first is a snapshot. Subprotocol `comfy-edge.v1`; a ticket " +
-    "may be offered beside it as `ticket.<t>`. Send the text `ping` at least every 30 s; it is answered `pong`. An unknown " +
+    "may be offered beside it as `ticket.<t>`. Send the text `ping` when it opens and at least every 30 s; it is answered `pong`. An unknown " +
     "job is closed with 1008.",
   request: { params: id, query: watch.extend({ previews: z.enum(["0", "1"]).optional() }) },
   responses: { 101: { description: "The socket." } },
