@@ -225,7 +225,7 @@ export class Agent {
         for (const slot of this.slots) slot.prove("lost two leases within 5 minutes");
         break;
       case "give_back":
-        for (const slot of this.slots) slot.giveBack(message.ref);
+        for (const slot of this.slots) slot.giveBack(message.ref, message.now);
         break;
       case "taken":
         break;

@@ -5,6 +5,7 @@
 import type { ComfyFolders } from "./comfyui/folders.ts";
 import type { ComfySession } from "./comfyui/session.ts";
 import type { ControlPlane, Rejected } from "./control-plane.ts";
+import type { Failure } from "./failures.ts";
 import type { HttpOrigin } from "./http-origin.ts";
 import type { LeaseEnd, LeaseKeeper } from "./lease-keeper.ts";
 import type { Log } from "./log.ts";
@@ -42,6 +43,8 @@ export type RunnerHooks = {
   /** ComfyUI was told to free its memory. */
   freed(): void;
   sick(illness: Illness): void;
+  /** The attempt is about to be reported as failed. */
+  failed(failure: Failure): void;
   /** Our own disk may be full. */
   diskFailed(): void;
   rejected(error: Rejected): void;

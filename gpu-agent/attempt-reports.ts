@@ -22,12 +22,21 @@ export class AttemptReports {
   readonly #lease: HeldLease;
   readonly #log: Log;
   readonly #account: () => Account;
+  readonly #failed: (failure: Failure) => void;
   readonly #voice = new AbortController();
 
-  constructor(control: ControlPlane, lease: HeldLease, log: Log, account: () => Account) {
+  /** @param failed told of a failure before it is reported. */
+  constructor(
+    control: ControlPlane,
+    lease: HeldLease,
+    log: Log,
+    failed: (failure: Failure) => void,
+    account: () => Account,
+  ) {
     this.#control = control;
     this.#lease = lease;
     this.#log = log;
+    this.#failed = failed;
     this.#account = account;
   }
 
@@ -52,6 +61,7 @@ export class AttemptReports {
   async fail(failure: Failure): Promise<Outcome> {
     if (this.isSilent) return "lost";
     this.#log.warn({ code: failure.code, transient: failure.transient }, "attempt failed");
+    this.#failed(failure);
     const request = { ...failure, ...this.#account() };
     const answer = await this.#control.fail(this.#lease.lease, request, this.#voice.signal);
     return answer.ok ? "failed" : "lost";

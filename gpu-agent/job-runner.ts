@@ -77,7 +77,7 @@ export class JobRunner {
     };
     this.#lease = parts.keeper.hold(terms, FIRST_REPORT, (end) => this.#leaseEnded(end));
     if (grant.repeated) this.#lease.report(FIRST_REPORT, true);
-    this.#reports = new AttemptReports(parts.control, this.#lease, this.#log, () => {
+    this.#reports = new AttemptReports(parts.control, this.#lease, this.#log, hooks.failed, () => {
       return { metrics: this.#metrics(), ...this.#watch?.logs() };
     });
     const target = { control_url: parts.control_url, progress_url: grant.progress_url, ahead };

@@ -59,7 +59,9 @@ export class PoolVoice {
     const { state, reason, ahead } = slot.view();
     const { ref, nextRef: next, loaded } = slot;
     const known = JSON.stringify([state, ref, next, ahead, reason, loaded]);
-    if (this.#told.get(slot.number) === known) return false;
+    const { error } = slot;
+    if (this.#told.get(slot.number) === known && error === null) return false;
+    slot.error = null;
     this.#told.set(slot.number, known);
     const ran = this.#ranIn(slot);
     const message: ControlUp = { type: "slot", slot: slot.number, state };
@@ -69,6 +71,7 @@ export class PoolVoice {
       ...(next === null ? {} : { next }),
       ...(ahead ? { ahead } : {}),
       ...(ran === null ? {} : { ran }),
+      ...(error === null ? {} : { error }),
       ...(loaded.length === 0 ? {} : { loaded }),
       ...(reason === null ? {} : { reason: reason.slice(0, 256) }),
     });

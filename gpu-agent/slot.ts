@@ -24,6 +24,8 @@ const ENDS_SOON_MS = 10_000;
 /** How much the latest run moves what is taken for typical. */
 const TYPICAL_WEIGHT = 0.3;
 const MAX_LOADED = 8;
+const SLACK_MS = 1_000;
+const MAX_ERROR = 256;
 
 export type SlotView = {
   state: SlotState;
@@ -60,6 +62,8 @@ export class Slot {
   loaded: string[] = [];
   /** Its latest run that ended well, until the pool was told. */
   ran: Ran | null = null;
+  /** Why its latest attempt failed, until the pool is told. */
+  error: { ref: string; text: string } | null = null;
   paused = false;
 
   constructor(number: number, url: string, config: Config, parts: RunnerParts, disk: DiskWatch, hooks: SlotHooks) {
@@ -179,6 +183,9 @@ export class Slot {
         this.#health.fellIll(illness);
         this.#next?.runner.stop("give_back");
       },
+      failed: ({ code, message }) => {
+        this.error = { ref, text: `${code}: ${message}`.slice(0, MAX_ERROR) };
+      },
       diskFailed: () => this.#disk.full(),
       rejected: this.#hooks.rejected,
     });
@@ -205,9 +212,10 @@ export class Slot {
     for (const runner of this.#all()) runner.stop(reason);
   }
 
-  /** Hands back what was claimed ahead and waits; null: whatever it is. What already runs goes on. */
-  giveBack(ref: string | null): void {
+  /** Hands back what was claimed ahead and waits; null: whatever it is. What already runs goes on, but for `now`. */
+  giveBack(ref: string | null, now = false): void {
     if (this.#next && (ref === null || this.#next.ref === ref)) this.#next.runner.stop("give_back");
+    if (now && this.#current && this.#current.ref === ref) this.#current.runner.stop("drain");
   }
 
   /** Resolves when no attempt is left. */

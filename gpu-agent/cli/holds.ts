@@ -8,7 +8,7 @@ import { type Given, poolOfToken } from "../config.ts";
 import { type CommandInput, done, failed, type Outcome, wrong } from "./command.ts";
 import { ControlSelf } from "./control-self.ts";
 
-const POLL_MS = 1_000;
+const POLL_MS = 500;
 const LONGEST_MS = 30 * 86_400_000;
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
