@@ -25,6 +25,9 @@ const ENDS_SOON_MS = 10_000;
 const TYPICAL_WEIGHT = 0.3;
 const MAX_LOADED = 8;
 const SLACK_MS = 1_000;
+/** Shapes of workflows whose times are remembered. */
+const MAX_SHAPES = 200;
+const SLACK_MS = 1_000;
 const MAX_ERROR = 256;
 
 export type SlotView = {
@@ -56,7 +59,8 @@ export class Slot {
   #next: Held | null = null;
   readonly #tails = new Set<JobRunner>();
   readonly #running = new Set<Promise<Outcome>>();
-  #typicalMs: number | null = null;
+  /** Shape of a workflow -> how long its runs take. */
+  readonly #typicalMs = new Map<string, number>();
   #wantedAhead = false;
   /** Model files that ComfyUI holds, as far as our own runs tell; the latest first. */
   loaded: string[] = [];
@@ -135,8 +139,15 @@ export class Slot {
     if (!this.#current || this.#next || this.#reserved !== "none" || this.paused) return false;
     if (this.#tails.size >= MAX_TAILS || this.#yields() || this.#disk.reason !== null || this.#health.view() !== null)
       return false;
-    const left = this.#current.runner.leftMs(this.#typicalMs);
+    const left = this.#leftMs(this.#current.runner);
     return left !== null && left <= ENDS_SOON_MS;
+  }
+
+  #leftMs(runner: JobRunner): number | null {
+    const typical = this.#typicalMs.get(runner.grant.shape ?? "") ?? null;
+    // Far over what its like took, it is not like them.
+    const isAlike = typical !== null && (runner.clock.ranMs() ?? 0) <= 2 * typical + SLACK_MS;
+    return runner.leftMs(isAlike ? typical : null);
   }
 
   get isIdle(): boolean {
@@ -243,18 +254,24 @@ export class Slot {
   /** Its place goes to the one that waits behind it. */
   #leaveGpu(runner: JobRunner, ranWell: boolean): void {
     const ran = runner.clock.metrics(null).run_ms;
-    const { shape } = runner.grant;
-    if (ranWell && shape) this.ran = { shape, run_ms: ran };
+    const shape = runner.grant.shape ?? "";
+    if (ranWell && shape !== "") this.ran = { shape, run_ms: ran };
     if (this.#next?.runner === runner) this.#next = null;
     else if (this.#current?.runner === runner) {
       this.#current = this.#next;
       this.#next = null;
-      if (ran > 0)
-        this.#typicalMs =
-          this.#typicalMs === null ? ran : this.#typicalMs * (1 - TYPICAL_WEIGHT) + ran * TYPICAL_WEIGHT;
+      if (ranWell) this.#learn(shape, ran);
     } else return;
     this.#tails.add(runner);
     this.#wantedAhead = false;
     this.#hooks.changed(this);
+  }
+
+  #learn(shape: string, ran: number): void {
+    const typical = this.#typicalMs.get(shape);
+    this.#typicalMs.delete(shape);
+    this.#typicalMs.set(shape, typical === undefined ? ran : typical * (1 - TYPICAL_WEIGHT) + ran * TYPICAL_WEIGHT);
+    if (this.#typicalMs.size > MAX_SHAPES)
+      for (const oldest of this.#typicalMs.keys()) if (this.#typicalMs.delete(oldest)) break;
   }
 }
