@@ -27,7 +27,6 @@ const MAX_LOADED = 8;
 const SLACK_MS = 1_000;
 /** Shapes of workflows whose times are remembered. */
 const MAX_SHAPES = 200;
-const SLACK_MS = 1_000;
 const MAX_ERROR = 256;
 
 export type SlotView = {
