@@ -4,7 +4,6 @@
  */
 import { type Mutant, workers } from "./mutant.ts";
 
-const DEDUPE = workers("account-dedupe.test.ts");
 const LIFE = workers("account-life.test.ts");
 const LIMITS = workers("account-limits.test.ts");
 const TIME = workers("account-time.test.ts");
@@ -142,55 +141,6 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
     replace: "",
     why: "an account would take leases of another",
     tests: LIFE,
-  },
-  {
-    file: "src/objects/account/replay.ts",
-    find: "if (known.fingerprint !== place.fingerprint)",
-    replace: "if (known.jobs.length === 0)",
-    why: "another request under a used key would be answered with a foreign job",
-    tests: LIMITS,
-  },
-  {
-    file: "src/objects/account/replay.ts",
-    find: "tables.idempotency.remember(",
-    replace: "void (",
-    why: "a repeated submit would make a second job",
-    tests: LIMITS,
-  },
-  {
-    file: "src/objects/account/replay.ts",
-    find: "route}\\0${key",
-    replace: '""}\\0${key',
-    why: "a key would be known to another route",
-    tests: LIMITS,
-  },
-  {
-    file: "src/objects/account/submit.ts",
-    find: "idempotency?.key != null || jobs.every((job) => job.explicit_seed);",
-    replace: "idempotency?.key != null || jobs.length > 0;",
-    why: "a job whose seed we choose would be taken for the one before",
-    tests: DEDUPE,
-  },
-  {
-    file: "src/objects/account/replay.ts",
-    find: "return isAsked ? { row",
-    replace: "return isAsked || profile ? { row",
-    why: "bodies would be deduplicated unasked",
-    tests: DEDUPE,
-  },
-  {
-    file: "src/objects/account/replay.ts",
-    find: "known && (place.has_key || known.jobs.every((job) => isOfUse(tables, job)))",
-    replace: "known",
-    why: "a body would be answered with a job that failed",
-    tests: DEDUPE,
-  },
-  {
-    file: "src/objects/account/tidy.ts",
-    find: "sizeBytes() <= ctx.settings.ACCOUNT_FULL_BYTES;",
-    replace: "sizeBytes() <= ctx.settings.ACCOUNT_FULL_BYTES * 2;",
-    why: "a full object would refuse every write",
-    tests: workers("retention.test.ts"),
   },
   {
     file: "src/objects/account/submit.ts",

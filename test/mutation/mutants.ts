@@ -6,11 +6,13 @@ import { ACCOUNT_MUTANTS } from "./account-mutants.ts";
 import { DOMAIN_MUTANTS } from "./domain-mutants.ts";
 import { IDENTITY_MUTANTS } from "./identity-mutants.ts";
 import type { Mutant } from "./mutant.ts";
+import { REPLAY_MUTANTS } from "./replay-mutants.ts";
 import { STORAGE_MUTANTS } from "./storage-mutants.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   ...DOMAIN_MUTANTS,
   ...ACCOUNT_MUTANTS,
   ...IDENTITY_MUTANTS,
+  ...REPLAY_MUTANTS,
   ...STORAGE_MUTANTS,
 ];

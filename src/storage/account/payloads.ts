@@ -35,7 +35,10 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
     .where(eq(payloads.sha256, slot("sha256")))
     .prepare();
   const isShared = sharingOf(db);
-  const needed = db.select({ payload: jobs.payload }).from(jobs).innerJoin(live, eq(live.job, jobs.job));
+  const forgetOne = (sha256: string) => {
+    kept.forget(sha256);
+    forget.run({ sha256 });
+  };
   const textOf = (sha256: string) => get.get({ sha256 })?.text ?? null;
   return {
     get: textOf,
@@ -48,29 +51,9 @@ export function payloadTable(db: AccountDb, memory: AccountMemory): PayloadTable
       if (known !== text) throw new Error("a workflow hash stands for two texts");
     },
     forgetUnshared: (sha256) => {
-      if (isShared(sha256)) return;
-      kept.forget(sha256);
-      forget.run({ sha256 });
+      if (!isShared(sha256)) forgetOne(sha256);
     },
-    forgetOldest: (limit, isEnough) => {
-      const oldest = db
-        .select({ sha256: payloads.sha256 })
-        .from(payloads)
-        .innerJoin(jobs, eq(jobs.payload, payloads.sha256))
-        .where(notInArray(payloads.sha256, needed))
-        .groupBy(payloads.sha256)
-        .orderBy(min(jobs.job))
-        .limit(limit)
-        .all();
-      let gone = 0;
-      for (const { sha256 } of oldest) {
-        if (isEnough()) break;
-        kept.forget(sha256);
-        forget.run({ sha256 });
-        gone++;
-      }
-      return gone;
-    },
+    forgetOldest: evictionOf(db, forgetOne),
   };
 }
 
@@ -83,4 +66,27 @@ function sharingOf(db: AccountDb): (sha256: string) => boolean {
     .limit(1)
     .prepare();
   return (sha256) => sharing.get({ sha256 }) !== undefined;
+}
+
+/** Of the oldest jobs first: what no job that is live needs. */
+function evictionOf(db: AccountDb, forgetOne: (sha256: string) => void): PayloadTable["forgetOldest"] {
+  const needed = db.select({ payload: jobs.payload }).from(jobs).innerJoin(live, eq(live.job, jobs.job));
+  return (limit, isEnough) => {
+    const oldest = db
+      .select({ sha256: payloads.sha256 })
+      .from(payloads)
+      .innerJoin(jobs, eq(jobs.payload, payloads.sha256))
+      .where(notInArray(payloads.sha256, needed))
+      .groupBy(payloads.sha256)
+      .orderBy(min(jobs.job))
+      .limit(limit)
+      .all();
+    let gone = 0;
+    for (const { sha256 } of oldest) {
+      if (isEnough()) break;
+      forgetOne(sha256);
+      gone++;
+    }
+    return gone;
+  };
 }
