@@ -79,6 +79,7 @@ export class Slot {
     const client = new ComfyClient(url, (route, status, ms) => parts.metrics.observeComfy(route, status, ms));
     const settings = {
       workDir: config.WORK_DIR,
+      comfyDir: config.COMFYUI_DIR?.[number] ?? null,
       requireSafe: config.REQUIRE_SAFE_COMFYUI,
       stopGraceMs: config.STOP_GRACE_SECONDS * 1_000,
     };

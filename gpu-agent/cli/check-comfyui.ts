@@ -2,18 +2,14 @@
  * Owns what the doctor looks at in one ComfyUI: version, GPUs, models and their size, custom nodes.
  * Invariant: only reads; nothing is queued, and what runs there is left alone.
  */
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { Capability } from "../../src/protocol/agent-api.ts";
 import { readCapability } from "../comfyui/capability.ts";
 import { ComfyClient, ComfyFault } from "../comfyui/client.ts";
-import { MODEL_FILE } from "../comfyui/graph.ts";
 import type { SystemStats } from "../comfyui/shapes.ts";
 import { interruptsById, isAtLeast, SAFE_COMFYUI } from "../comfyui/version.ts";
 import { CallFailed } from "../http-origin.ts";
 import { bad, type Check, odd, well } from "./check.ts";
 
-const MAX_FILES = 50_000;
 const NAMES_SHOWN = 5;
 
 export type ComfySpec = {
@@ -31,11 +27,11 @@ export async function checkComfyui({ url, label, dir, mustBeSafe }: ComfySpec): 
   try {
     const stats = await client.systemStats();
     // The work directory is looked at by itself.
-    const has = await readCapability(client, stats, process.cwd());
+    const has = await readCapability(client, stats, { workDir: process.cwd(), comfyDir: dir });
     return [
       versionOf(name, url, has.comfyui_version, mustBeSafe),
       gpusOf(`gpu${label}`, stats, has),
-      await modelsOf(`models${label}`, has, dir),
+      modelsOf(`models${label}`, has),
       nodesOf(`custom_nodes${label}`, has),
     ];
   } catch (error) {
@@ -74,15 +70,17 @@ function gpusOf(name: string, { devices }: SystemStats, { gpus }: Capability): C
   return odd(name, shown === "" ? "ComfyUI names no GPU" : `ComfyUI runs on ${shown}`, advice, facts);
 }
 
-async function modelsOf(name: string, { models }: Capability, dir: string | null): Promise<Check> {
+function modelsOf(name: string, { models }: Capability): Check {
   const count = models.length;
-  const files = dir === null ? null : await filesUnder(join(dir, "models"));
-  const facts = { count, size_bytes: files?.bytes ?? null };
+  const sizes = models.flatMap(({ size_bytes }) => size_bytes ?? []);
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  const facts = { count, sized: sizes.length, size_bytes: bytes };
   if (count === 0)
     return odd(name, "ComfyUI has no model", "put at least one checkpoint into its models folder", facts);
-  if (files === null || files.count === 0)
-    return well(name, `${count}; their size is not known (COMFYUI_DIR with its models folder would tell)`, facts);
-  return well(name, `${count}, ${(files.bytes / 2 ** 30).toFixed(1)} GB in ${files.count} files`, facts);
+  if (sizes.length === 0)
+    return well(name, `${count}; their size is not known (COMFYUI_DIR, where it holds models, would tell)`, facts);
+  const rest = sizes.length < count ? ` (${count - sizes.length} lie elsewhere, of unknown size)` : "";
+  return well(name, `${count}, ${(bytes / 2 ** 30).toFixed(1)} GB${rest}`, facts);
 }
 
 function nodesOf(name: string, { custom_nodes, node_classes }: Capability): Check {
@@ -91,19 +89,4 @@ function nodesOf(name: string, { custom_nodes, node_classes }: Capability): Chec
   const names = some === "" ? "" : ` (${some}${more})`;
   const finding = `${custom_nodes.length}${names}; ${node_classes.length} node classes in all`;
   return well(name, finding, { custom_nodes, node_classes: node_classes.length });
-}
-
-/** Model files below a folder, links followed as ComfyUI does. Null where it cannot be read. */
-async function filesUnder(folder: string): Promise<{ count: number; bytes: number } | null> {
-  const names = await readdir(folder, { recursive: true }).catch(() => null);
-  if (names === null) return null;
-  let count = 0;
-  let bytes = 0;
-  for (const name of names.filter((one) => MODEL_FILE.test(one)).slice(0, MAX_FILES)) {
-    const found = await stat(join(folder, name)).catch(() => null);
-    if (!found?.isFile()) continue;
-    count++;
-    bytes += found.size;
-  }
-  return { count, bytes };
 }

@@ -3,7 +3,8 @@
  * Invariant: the hash is of the canonical text, so that equal boxes report equal hashes; what could not be read is left out.
  */
 import { createHash } from "node:crypto";
-import { statfs } from "node:fs/promises";
+import { stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
 import type { Capability } from "../../src/protocol/agent-api.ts";
 import type { ComfyClient } from "./client.ts";
 import type { SystemStats } from "./shapes.ts";
@@ -13,8 +14,15 @@ const MAX_CLASSES = 20_000;
 /** Folders that hold no models of their own. */
 const NOT_MODELS = new Set(["custom_nodes", "configs"]);
 
-export async function readCapability(client: ComfyClient, stats: SystemStats, workDir: string): Promise<Capability> {
-  const [info, models, disk] = await Promise.all([client.objectInfo(), readModels(client), diskFree(workDir)]);
+/** `comfyDir`: the folder of this ComfyUI that holds its `models`; null: not known, and so are their sizes. */
+export type Places = { workDir: string; comfyDir: string | null };
+
+export async function readCapability(client: ComfyClient, stats: SystemStats, places: Places): Promise<Capability> {
+  const [info, models, disk] = await Promise.all([
+    client.objectInfo(),
+    readModels(client, places.comfyDir),
+    diskFree(places.workDir),
+  ]);
   const custom = new Set<string>();
   for (const node of Object.values(info)) {
     const folder = /^custom_nodes\.([^.]{1,512})/.exec(node.python_module ?? "")?.[1];
@@ -43,16 +51,23 @@ export function gpuName(name: string): string {
   return (bare === "" ? name : bare).slice(0, 128);
 }
 
-export async function readModels(client: ComfyClient): Promise<Capability["models"]> {
+export async function readModels(client: ComfyClient, comfyDir: string | null): Promise<Capability["models"]> {
   const folders = (await client.modelFolders()).filter((folder) => !NOT_MODELS.has(folder)).sort();
   const lists = await Promise.all(
     folders.map(async (kind) => {
       // A folder that cannot be listed says nothing about the others.
       const names = await client.models(kind).catch(() => []);
-      return names.map((name) => ({ kind: kind.slice(0, 64), name, size_bytes: null }));
+      const sizes = comfyDir === null ? [] : await Promise.all(names.map((name) => sizeOf(comfyDir, kind, name)));
+      return names.map((name, i) => ({ kind: kind.slice(0, 64), name, size_bytes: sizes[i] ?? null }));
     }),
   );
   return lists.flat().filter(({ name }) => name.length > 0 && name.length <= 512);
+}
+
+/** Null for a model that lies elsewhere: ComfyUI may be told of further folders. */
+async function sizeOf(comfyDir: string, kind: string, name: string): Promise<number | null> {
+  const found = await stat(join(comfyDir, "models", kind, name)).catch(() => null);
+  return found?.isFile() ? found.size : null;
 }
 
 async function diskFree(path: string): Promise<number> {

@@ -31,6 +31,7 @@ export type SessionHooks = {
 };
 export type SessionSettings = {
   workDir: string;
+  comfyDir: string | null;
   requireSafe: boolean;
   /** How long a prompt may take to stop before this ComfyUI counts as disobedient: longer than its slowest node. */
   stopGraceMs: number;
@@ -146,7 +147,7 @@ export class ComfySession {
       this.#mayBeNew = false;
       const [hasJobsApi, capability] = await Promise.all([
         this.client.hasJobsApi(),
-        readCapability(this.client, stats, this.#settings.workDir),
+        readCapability(this.client, stats, this.#settings),
       ]);
       const version = stats.system.comfyui_version;
       if (this.#settings.requireSafe && !isAtLeast(version, SAFE_COMFYUI))
@@ -177,7 +178,7 @@ export class ComfySession {
     for (;;) {
       await pause(jittered(MODELS_CHECK_MS), this.#stop.signal);
       if (this.#stop.signal.aborted) return;
-      const models = await readModels(this.client).catch(() => null);
+      const models = await readModels(this.client, this.#settings.comfyDir).catch(() => null);
       if (models === null || this.state.kind !== "ready") continue;
       const { capability } = this.state.info;
       if (JSON.stringify(models) === JSON.stringify(capability.models)) continue;
