@@ -204,6 +204,15 @@ describe("who may watch", () => {
     expect(second.frames).toEqual([]);
   });
 
+  it("is let in as soon as its account is enabled again: a no is not remembered", async () => {
+    const owned = await withJob();
+    const operator = { by: "operator", actor: "test", request_id: "req_test" } as const;
+    await owned.agent.stub().disableAccount(false, operator);
+    expect(await (await watch(owned.job, owned.key)).closed).toEqual({ code: 4401, reason: "key revoked" });
+    await owned.agent.stub().enableAccount(operator);
+    await (await watch(owned.job, owned.key)).frame(revision(1));
+  });
+
   it("I42: is asked about again when the key falls while it comes in", async () => {
     const owned = await withJob();
     const [answered, goesOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

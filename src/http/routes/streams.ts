@@ -3,12 +3,12 @@
  * Invariant: the object behind learns who watches from our headers alone; keys and tickets never get past this file.
  */
 import type { Context } from "hono";
-import { EDGE_HEADERS, type ViewerIdentity } from "../../objects/contract.ts";
+import { EDGE_HEADERS, type ViewerIdentity, WATCH_REFUSED } from "../../objects/contract.ts";
 import { progressOf } from "../../objects/locate.ts";
 import { randomBase32 } from "../../platform/hash.ts";
 import { macsOf } from "../../platform/macs.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
-import { refusalOf } from "../../protocol/errors.ts";
+import { type Refusal, refusalOf } from "../../protocol/errors.ts";
 import { type JobId, keyIdSchema, ticketNonce } from "../../protocol/ids.ts";
 import { VIEWER_SUBPROTOCOL } from "../../protocol/progress.ts";
 import { callerAccount, jobIdOf } from "../caller-account.ts";
@@ -22,6 +22,8 @@ import * as docs from "./streams-documents.ts";
 
 export const streamRoutes = newRouteSet();
 
+type Close = { code: number; reason: string };
+
 const UPGRADE_NEEDED = refusalOf("UPGRADE_REQUIRED", "This path speaks WebSocket only.");
 const STREAMS_DISABLED = refusalOf("FEATURE_DISABLED", "Streams are off at the moment.", {
   field: "WEBSOCKET_ENABLED",
@@ -29,19 +31,25 @@ const STREAMS_DISABLED = refusalOf("FEATURE_DISABLED", "Streams are off at the m
 const UNAVAILABLE = refusalOf("BACKEND_UNAVAILABLE", "The job cannot be watched at the moment. Try again.");
 /** Objects look at the headers alone: the client's own URL may carry its ticket. */
 const OBJECT_URL = "https://progress.invalid/";
-/** What the object refuses a stream with, as a status. */
-const REFUSALS = new Map([
-  [401, UNAUTHORIZED],
-  [404, NOT_FOUND],
+const UNKNOWN_JOB = { code: CLOSE.REFUSED, reason: "unknown job" };
+const DISABLED = { code: CLOSE.REFUSED, reason: "disabled" };
+/**
+ * What a refusal of the object is called: to server-sent events a status; to a WebSocket a close, since browsers cannot read the
+ * status of a refused upgrade. A used ticket is a status to both: it is no key.
+ */
+const REFUSALS = new Map<number, { refusal: Refusal; close: Close | null }>([
+  [WATCH_REFUSED.ticket_used, { refusal: UNAUTHORIZED, close: null }],
+  [WATCH_REFUSED.key_fell, { refusal: UNAUTHORIZED, close: { code: CLOSE.REVOKED, reason: "key revoked" } }],
+  [WATCH_REFUSED.unknown_job, { refusal: NOT_FOUND, close: UNKNOWN_JOB }],
+  [WATCH_REFUSED.unavailable, { refusal: UNAVAILABLE, close: { code: CLOSE.GOING_AWAY, reason: "try again" } }],
 ]);
 
 for (const doc of docs.socketRoutes)
   addRoute(streamRoutes, doc, async (c) => {
     if (c.req.header("Upgrade")?.toLowerCase() !== "websocket") return refusalResponse(c, UPGRADE_NEEDED);
-    if (!c.get("settings").WEBSOCKET_ENABLED) return closedSocket(c, "disabled");
+    if (!c.get("settings").WEBSOCKET_ENABLED) return closedSocket(c, DISABLED);
     const job = jobIdOf(c);
-    // Browsers cannot read a refused upgrade: what a malformed id is told, an unknown one is told too.
-    if (job === null) return closedSocket(c, "unknown job");
+    if (job === null) return closedSocket(c, UNKNOWN_JOB);
     const lastSeq = seqOf(c.req.query("last_seq"));
     return openSocket(c, job, "ws", lastSeq);
   });
@@ -96,14 +104,15 @@ async function openSocket(
   const object = progressOf(c.env, watcher.value.account, job);
   const answer = await object.fetch(new Request(OBJECT_URL, { headers }));
   if (answer.status === 101) return answer;
-  return refusalResponse(c, REFUSALS.get(answer.status) ?? UNAVAILABLE);
+  const { refusal, close } = REFUSALS.get(answer.status) ?? { refusal: UNAVAILABLE, close: null };
+  return transport === "ws" && close !== null ? closedSocket(c, close) : refusalResponse(c, refusal);
 }
 
-/** An upgrade that is closed at once, for what a browser could not read as a status. */
-function closedSocket(c: Context<AppEnv>, reason: string): Response {
+/** An upgrade that is closed at once. */
+function closedSocket(c: Context<AppEnv>, { code, reason }: Close): Response {
   const { 0: client, 1: server } = new WebSocketPair();
   server.accept();
-  server.close(CLOSE.REFUSED, reason);
+  server.close(code, reason);
   const headers: HeadersInit = offersProtocol(c) ? { "Sec-WebSocket-Protocol": VIEWER_SUBPROTOCOL } : {};
   return new Response(null, { status: 101, webSocket: client, headers });
 }

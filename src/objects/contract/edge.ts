@@ -14,6 +14,9 @@ export const EDGE_HEADERS = {
   identity: "X-Edge-Identity",
 } as const;
 
+/** The status a ProgressObject answers to one who may not watch; the Worker says it in the way of the transport. */
+export const WATCH_REFUSED = { ticket_used: 401, key_fell: 403, unknown_job: 404, unavailable: 503 } as const;
+
 export type ViewerIdentity = {
   account: AccountId;
   job: JobId;
@@ -22,7 +25,7 @@ export type ViewerIdentity = {
   key: { account: AccountId; keyid: string };
   /** Nonce of the ticket it came by, good for one socket; null when it came by its key. */
   ticket: string | null;
-  /** `sse`: refusals are HTTP statuses, not closes; its ticket may come again when `last_seq` is given. */
+  /** `sse`: its ticket may come again when `last_seq` is given. */
   transport: "ws" | "sse";
   previews: boolean;
   last_seq: number | null;

@@ -39,6 +39,8 @@ export class Access {
     for (;;) {
       const falls = this.#falls;
       const admission = await this.#admitShared(identity);
+      // A no holds for those who asked with it: the next may be let in, by an account that was enabled meanwhile.
+      if (!admission.ok) this.#shared.clear();
       if (falls === this.#falls) return admission;
     }
   }

@@ -12,7 +12,14 @@ import type { JobRecord } from "../../protocol/job.ts";
 import { PING, PONG, VIEWER_SUBPROTOCOL } from "../../protocol/progress.ts";
 import { isTerminal } from "../../protocol/states.ts";
 import { flushCounts } from "../account/counters.ts";
-import { EDGE_HEADERS, type LiveProgress, type ProgressRpc, type Snapshot, type ViewerIdentity } from "../contract.ts";
+import {
+  EDGE_HEADERS,
+  type LiveProgress,
+  type ProgressRpc,
+  type Snapshot,
+  type ViewerIdentity,
+  WATCH_REFUSED,
+} from "../contract.ts";
 import { accountOf, metricsSinks } from "../locate.ts";
 import { answerClose, closeQuietly } from "../sockets.ts";
 import { Access, type Admission } from "./access.ts";
@@ -23,15 +30,15 @@ import { endFrames } from "./end-frames.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { Picture } from "./picture.ts";
 import { type Carrier, Tickets } from "./tickets.ts";
-import { type Close, type Outgoing, type Viewer, Viewers } from "./viewers.ts";
+import { type Outgoing, type Viewer, Viewers } from "./viewers.ts";
 
 /** Viewers of a job are counted for so long without news of them. */
 const VIEWERS_TTL_MS = 3_600_000;
 
-const REFUSED: { [why in Extract<Admission, { ok: false }>["why"]]: Close & { status: number } } = {
-  unknown: { status: 404, code: CLOSE.REFUSED, reason: "unknown job" },
-  revoked: { status: 401, code: CLOSE.REVOKED, reason: "key revoked" },
-  unavailable: { status: 503, code: CLOSE.GOING_AWAY, reason: "try again" },
+const REFUSED: { [why in Extract<Admission, { ok: false }>["why"]]: number } = {
+  unknown: WATCH_REFUSED.unknown_job,
+  revoked: WATCH_REFUSED.key_fell,
+  unavailable: WATCH_REFUSED.unavailable,
 };
 
 export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
@@ -116,21 +123,20 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   // --- viewers ---------------------------------------------------------------------------------------------------------
 
   async #attachViewer(identity: ViewerIdentity, hasProtocol: boolean): Promise<Response> {
-    if (!this.#takeTicket(identity)) return new Response(null, { status: 401 });
+    if (!this.#takeTicket(identity)) return new Response(null, { status: WATCH_REFUSED.ticket_used });
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
     // Attached first: what happens from here on reaches it, as part of its snapshot or after it.
     const viewer = this.#viewers.add(server, this.#attachmentFor(identity), false);
     this.#writer.resume(identity.last_seq);
     const admission = await this.#access.admit(identity);
-    if (admission.ok) {
-      viewer.kept.checked_at = Date.now();
-      await this.#learn(admission.record);
-      await this.#greet(viewer, this.#picture.record ?? admission.record);
-    } else {
-      this.#viewers.close(viewer, REFUSED[admission.why]);
-      if (identity.transport === "sse") return new Response(null, { status: REFUSED[admission.why].status });
+    if (!admission.ok) {
+      this.#viewers.close(viewer, { code: CLOSE.REFUSED, reason: admission.why });
+      return new Response(null, { status: REFUSED[admission.why] });
     }
+    viewer.kept.checked_at = Date.now();
+    await this.#learn(admission.record);
+    await this.#greet(viewer, this.#picture.record ?? admission.record);
     this.#reportViewers();
     const headers: HeadersInit = hasProtocol ? { "Sec-WebSocket-Protocol": VIEWER_SUBPROTOCOL } : {};
     return new Response(null, { status: 101, webSocket: client, headers });

@@ -26,7 +26,7 @@ const SPARED_FOR_MS = 45_000;
 /** Frames held for a viewer while its key is asked for. */
 const MAX_HELD = 200;
 
-export type Close = { code: number; reason: string };
+type Close = { code: number; reason: string };
 /**
  * `revision`: this is a `status`, left out for who has seen it. `passing`: a later frame says the same or more, so a viewer that
  * is behind is spared it. `close`: the socket is closed behind it.
