@@ -18,7 +18,11 @@ export function logLine(level: LogLevel, event: string, fields: LogFields): void
     if (value === undefined || NEVER.test(name)) continue;
     line[name] = typeof value === "string" && value.length > MAX_VALUE ? value.slice(0, MAX_VALUE) : value;
   }
-  console.log(JSON.stringify(line));
+  try {
+    console.log(JSON.stringify(line));
+  } catch {
+    // A line that cannot be written is lost; what it tells of goes on.
+  }
 }
 
 /** The cause of an exception for a log line: name, first line of the message (a database names its parameters on the

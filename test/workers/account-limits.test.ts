@@ -58,7 +58,7 @@ describe("limits", () => {
     });
   });
 
-  it("lowered below the present use touch no admitted job (I5)", async () => {
+  it("lowered below the present use touch no admitted job (I5, F95)", async () => {
     const account = await openAccount("tenant");
     const jobs = await times(5, () => account.submitOne());
     await withRole(account.account, "tenant", { max_active: 1 }, async () => {

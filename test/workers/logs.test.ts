@@ -5,7 +5,7 @@ import { afterEach, beforeAll, expect, it, vi } from "vitest";
 import { METRICS, openAccount, seenAs } from "./support/account.ts";
 import { call, claimBody, newAgent, signedRef } from "./support/agent.ts";
 import { filesOf, pass } from "./support/attempts.ts";
-import { person, submitted } from "./support/client.ts";
+import { as, person, send, submitted } from "./support/client.ts";
 import { openDirectory } from "./support/directory.ts";
 import { quiet } from "./support/steps.ts";
 
@@ -96,4 +96,25 @@ it("writes one line for each end, whoever brought it, and none when it was undon
     [jobs[1], "canceled", undefined],
     [jobs[2], "expired", "QUEUE_TIMEOUT"],
   ]);
+});
+
+it("F100: takes nothing from a job when no line can be written", async () => {
+  const user = await person();
+  const agent = await newAgent();
+  const sink = vi.spyOn(console, "log").mockImplementation(() => {
+    throw new Error("no log today");
+  });
+  const { job_id } = await submitted(user.key, { prompt: "a cat" });
+  const claim = await call(agent.token, "/claims", claimBody(signedRef(user.account, job_id)));
+  expect(claim.status).toBe(200);
+  const { lease } = await claim.json<{ lease: string }>();
+  const [stopped, gone] = [
+    { how: "interrupted", gpu_idle_after_ms: 1 },
+    { reason: "drain", missing: [] },
+  ];
+  expect((await call(agent.token, "/leases/release", gone, { lease })).status).toBe(200);
+  expect((await send(`/api/v1/jobs/${job_id}`, { ...as(user.key), method: "DELETE" })).status).toBe(202);
+  expect((await call(agent.token, "/leases/stopped", stopped, { lease })).status).toBe(200);
+  expect(await (await send(`/api/v1/jobs/${job_id}`, as(user.key))).json()).toMatchObject({ status: "canceled" });
+  expect(sink).toHaveBeenCalled();
 });

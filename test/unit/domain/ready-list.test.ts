@@ -71,7 +71,7 @@ describe("the order of offers", () => {
     expect(Math.abs(seconds.a - seconds.b)).toBeLessThanOrEqual(20 + 2);
   });
 
-  it("lets a newcomer wait for one job of each other account at most, however long the others' queues are (I56)", () => {
+  it("lets a newcomer wait for one job of each other account at most, however long the others' queues are (I56, F99)", () => {
     const list = new ReadyList();
     for (let i = 0; i < 500; i++) for (const owner of ["a", "b", "c"]) list.add(ready(`${owner}${i}`, { owner }), 0);
     for (let i = 0; i < 100; i++) runOne(list, 5);

@@ -3,7 +3,7 @@
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { macsFrom } from "../../../src/platform/macs.ts";
+import { type Macs, macsFrom } from "../../../src/platform/macs.ts";
 import {
   accountIdSchema,
   base32,
@@ -14,6 +14,7 @@ import {
   poolIdOf,
   poolNameOf,
   poolNameSchema,
+  ticketNonce,
 } from "../../../src/protocol/ids.ts";
 
 const macs = macsFrom("a:an-old-secret-of-16-or-more");
@@ -77,11 +78,27 @@ describe("MACs", () => {
     expect(macs.verifyRef(ref.slice(0, -27) + mac)).toBeNull();
   });
 
-  it("verifies under both keys while one is rotated, and signs with the first", () => {
+  it("F93: verifies keys, leases, refs and tickets under both MAC keys while one is rotated, and signs with the first", () => {
+    const old = macsFrom("a:an-old-secret-of-16-or-more");
     const rotated = macsFrom("b:a-new-secret-of-16-or-more,a:an-old-secret-of-16-or-more");
-    expect(rotated.verifyLease(lease)).not.toBeNull();
-    expect(rotated.signLease({ account, job, attempt: 3, nonce }).slice(-27, -26)).toBe("b");
-    expect(macsFrom("b:a-new-secret-of-16-or-more").verifyLease(lease)).toBeNull();
+    const after = macsFrom("b:a-new-secret-of-16-or-more");
+    const key = { kind: "user", account, keyid: keyIdSchema.parse("abcd1234"), secret: "0".repeat(52) } as const;
+    const ref = { account, job, attempt: 3, pool: poolNameSchema.parse("default") };
+    const ticket = { account, job, expires_s: 1, nonce: ticketNonce({ account, keyid: key.keyid }, "0123456789ab") };
+    const rows = [
+      [(macs: Macs) => macs.signKey(key), (macs: Macs, text: string) => macs.verifyKey(text)],
+      [
+        (macs: Macs) => macs.signLease({ account, job, attempt: 3, nonce }),
+        (macs: Macs, text: string) => macs.verifyLease(text),
+      ],
+      [(macs: Macs) => macs.signRef(ref), (macs: Macs, text: string) => macs.verifyRef(text)],
+      [(macs: Macs) => macs.signTicket(ticket), (macs: Macs, text: string) => macs.verifyTicket(text)],
+    ] as const;
+    for (const [sign, verify] of rows) {
+      expect(verify(rotated, sign(old))).not.toBeNull();
+      expect(sign(rotated).slice(-27, -26)).toBe("b");
+      expect([verify(after, sign(rotated)) === null, verify(after, sign(old)) === null]).toEqual([false, true]);
+    }
   });
 
   it("reads no id out of text that merely looks like one", () => {
