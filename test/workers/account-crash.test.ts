@@ -94,6 +94,8 @@ async function submitted(account: Account, crash: Crash, world: World, key: stri
   const job = result.ok ? result.value.records[0]?.job : undefined;
   if (!job) throw new Error("a submit was refused");
   world.accept(job);
+  // Somebody watches: what nobody does is not told.
+  await crash.survive(() => account.stub().admitViewer(account.auth, job));
   return job;
 }
 

@@ -97,28 +97,6 @@ describe("time", () => {
     expect(await bindings.ARTIFACTS.head(refused?.key ?? "")).toBeNull();
     expect(await bindings.ARTIFACTS.head(committed?.key ?? "")).not.toBeNull();
   });
-
-  it("repeats the end of a job to its viewers until it was taken (I41)", async () => {
-    const account = await openAccount();
-    const published: string[] = [];
-    watchSteps((name, phase) => {
-      if (name !== "hints.publish") return;
-      if (phase === "after") published.push("taken");
-      if (phase === "before" && published.length === 0) throw new Error("nobody home");
-    });
-    const job = await account.submitOne();
-    await account.stub().cancelJob(account.auth, job);
-    await quiet();
-    expect(published).toEqual([]);
-    published.push("repeated");
-    await pass(account, 30_000);
-    await quiet();
-    expect(published).toEqual(["repeated", "taken"]);
-    const left = await runInDurableObject(objectOf(account.account), (_, s) =>
-      s.storage.sql.exec("SELECT * FROM live").toArray(),
-    );
-    expect(left).toEqual([]);
-  });
 });
 
 describe("of two deadlines that passed unnoticed", () => {
@@ -128,29 +106,6 @@ describe("of two deadlines that passed unnoticed", () => {
     await account.lease(job);
     await pass(account, 40_000);
     expect(await account.get(job)).toMatchObject({ status: "queued", attempt: 1, error: null });
-  });
-});
-
-describe("an end", () => {
-  it("stays untold while only an earlier state was taken, however late (I41)", async () => {
-    const account = await openAccount();
-    const job = await account.submitOne();
-    const started = Promise.withResolvers<void>();
-    let publishes = 0;
-    watchSteps(async (name, phase) => {
-      if (name !== "hints.publish" || phase !== "before") return;
-      publishes++;
-      if (publishes === 1) await started.promise;
-      else throw new Error("nobody home");
-    });
-    await completeWell(account, await account.lease(job));
-    started.resolve();
-    await quiet();
-    expect(publishes).toBe(2);
-    const left = await runInDurableObject(objectOf(account.account), (_, s) =>
-      s.storage.sql.exec("SELECT status FROM live").toArray(),
-    );
-    expect(left).toEqual([{ status: "succeeded" }]);
   });
 });
 

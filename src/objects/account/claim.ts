@@ -39,6 +39,7 @@ async function claimFrom(
   const effects = noEffects();
   const result = ctx.database.transact(() => claimIn(ctx, tables, command, able, effects));
   settle(ctx, effects);
+  if (result.ok) ctx.hints.claimed(command.agent.pool, command.job, command.attempt);
   return result;
 }
 

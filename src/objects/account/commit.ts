@@ -14,7 +14,6 @@ import { attemptPrefix } from "../../protocol/bucket-keys.ts";
 import type { JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Role } from "../../protocol/roles.ts";
-import { isTerminal } from "../../protocol/states.ts";
 import type { DeliveryId } from "../../protocol/webhooks.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { AccountContext } from "./context.ts";
@@ -61,8 +60,12 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
   const kept = ending
     ? { ...job, memo: { attempts: [], events: [], notes: [], logs: [] }, progress_detail: null }
     : job;
-  tables.live.replace(was, kept);
-  wantBy(effects, dueOf(kept));
+  const isWatched = ctx.audience.mayBeWatched(job.job);
+  if (ending && !isWatched) tables.live.remove(was);
+  else {
+    tables.live.replace(was, kept);
+    wantBy(effects, dueOf(kept));
+  }
   if (moved.tell_agent) effects.tell.push({ job: job.job, attempt: was.attempt });
   if (!moved.transition) {
     owe(effects, hookProgress(ctx, tables, job));
@@ -84,7 +87,7 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
   const { url_ttl_s } = roleInForce(ctx, tables);
   const record = recordOf({ account: ctx.account, stored, live: job, waiting: null, url_ttl_s });
   countTransition(record);
-  effects.publish.push(record);
+  if (isWatched) effects.publish.push(record);
   if (ending) effects.ends.push({ record, order: stored.order });
   owe(effects, hookTransition(ctx, tables, record, stored.order));
 }
@@ -153,16 +156,17 @@ export function wantBy(effects: Effects, due: number | null): void {
 export function settle(ctx: AccountContext, effects: Effects): void {
   ctx.alarms.wantBy(effects.due, ctx.now());
   reportJobs(ctx, effects.ends.length > 0);
-  for (const end of effects.ends) logEnd(ctx, end);
+  for (const end of effects.ends) {
+    ctx.audience.ended(end.record.job);
+    ctx.waiters.ended(end.record.job);
+    logEnd(ctx, end);
+  }
   for (const ringing of effects.ring) ctx.hints.ring(ringing);
   for (const job of effects.withdraw) ctx.hints.withdraw(job);
   if (effects.hooks.length > 0) ctx.background(sendHooks(ctx, effects.hooks));
   for (const { pool, agent } of effects.lost) ctx.hints.leaseLost(pool, agent);
   for (const { job, attempt } of effects.tell) ctx.hints.tellAgent(job, attempt);
-  for (const record of effects.publish) {
-    if (isTerminal(record.status)) ctx.waiters.ended(record.job);
-    ctx.background(publish(ctx, record));
-  }
+  for (const record of effects.publish) ctx.background(publish(ctx, record));
 }
 
 /** Tells the viewers. An end stays on record as untold until this was taken. */

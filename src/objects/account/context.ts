@@ -8,6 +8,7 @@ import type { Macs } from "../../platform/macs.ts";
 import type { AccountId } from "../../protocol/ids.ts";
 import type { AccountDatabase } from "../../storage/account/database.ts";
 import type { Alarms } from "../alarms.ts";
+import type { Audience } from "./audience.ts";
 import type { Hints } from "./hints.ts";
 import type { ReadMeter } from "./read-meter.ts";
 import type { Waiters } from "./waiters.ts";
@@ -21,6 +22,7 @@ export type AccountContext = {
   readonly alarms: Alarms;
   readonly hints: Hints;
   readonly waiters: Waiters;
+  readonly audience: Audience;
   readonly reads: ReadMeter;
   /** Milliseconds UTC. */
   readonly now: () => number;

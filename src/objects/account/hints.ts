@@ -5,7 +5,6 @@
 
 import type { LiveJob } from "../../domain/live-job.ts";
 import { type Env, poolConfig, type Settings } from "../../platform/env.ts";
-import { inTime } from "../../platform/in-time.ts";
 import type { Macs } from "../../platform/macs.ts";
 import { count } from "../../platform/metrics.ts";
 import { sendDoorbells } from "../../platform/queue-messages.ts";
@@ -13,13 +12,12 @@ import type { AccountId, JobId, PoolName } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import type { Offer } from "../contract.ts";
 import { accountOf, poolOf, progressOf } from "../locate.ts";
+import { gathered } from "./gathered.ts";
 import { step } from "./step.ts";
 
-/** Doorbells of one pool gather for so long once one has just been sent. */
+/** Offers, and doorbells, of one pool gather for so long once one has just been sent. */
 const GATHER_MS = 5;
 const RECHECKS_AT_ONCE = 20;
-/** A pool or a queue that has not answered by then holds up no doorbell after it. */
-const SEND_MS = 2_000;
 
 /** `models`: what an agent should have loaded. */
 export type Ringing = { readonly job: LiveJob; readonly weight: number; readonly models: readonly string[] };
@@ -27,6 +25,8 @@ export type Ringing = { readonly job: LiveJob; readonly weight: number; readonly
 export type Hints = {
   /** Doorbell and offer for the attempt that would begin. */
   ring(ringing: Ringing): void;
+  /** An agent has the attempt: a doorbell that has not gone yet has nobody to call. */
+  claimed(pool: PoolName, job: JobId, attempt: number): void;
   /** Takes an offer back: the job is no longer to be had. */
   withdraw(job: LiveJob): void;
   publish(record: JobRecord): Promise<boolean>;
@@ -50,32 +50,28 @@ type Deps = {
 
 export function hintsOf(deps: Deps): Hints {
   const { account, env, settings } = deps;
-  const gathering = new Map<PoolName, Ringing[]>();
-
-  const flush = async (pool: PoolName): Promise<void> => {
-    // The first goes at once; what comes within the next 5 ms goes together.
-    for (;;) {
-      const batch = gathering.get(pool) ?? [];
-      if (batch.length === 0) break;
-      gathering.set(pool, []);
-      const sent = step("hints.send", () => ring(deps, pool, batch)).catch(() => undefined);
-      deps.background(sent);
-      await inTime(sent, SEND_MS);
-      await step("hints.gather", () => new Promise<void>((resolve) => setTimeout(resolve, GATHER_MS)));
-    }
-    gathering.delete(pool);
-  };
+  const offers = gathered(
+    { first_ms: 0, window_ms: GATHER_MS },
+    (pool, some) => offer(deps, pool, some),
+    deps.background,
+  );
+  // Where an agent is idle the offer is taken at once: the doorbell waits for that, and most need never ring.
+  const first_ms = settings.OFFERS_ENABLED ? settings.DOORBELL_DELAY_MS : 0;
+  const window_ms = Math.max(GATHER_MS, first_ms);
+  const doorbells = gathered({ first_ms, window_ms }, (pool, some) => ringDoorbells(deps, pool, some), deps.background);
 
   return {
     ring: (ringing) => {
-      const waiting = gathering.get(ringing.job.pool);
-      if (waiting) waiting.push(ringing);
-      else {
-        gathering.set(ringing.job.pool, [ringing]);
-        deps.background(flush(ringing.job.pool));
-      }
+      const one = offerOf(deps, ringing);
+      if (settings.OFFERS_ENABLED) offers.add(ringing.job.pool, one);
+      doorbells.add(ringing.job.pool, one);
+    },
+    claimed: (pool, job, number) => {
+      doorbells.drop(pool, job, number);
+      offers.drop(pool, job, number);
     },
     withdraw: (job) => {
+      doorbells.drop(job.pool, job.job, job.attempt + 1);
       if (!settings.OFFERS_ENABLED) return;
       const send = () => step("hints.withdraw", () => poolOf(env, job.pool).withdraw([refOf(deps, job)]));
       deps.background(attempt("withdraw", send));
@@ -100,15 +96,14 @@ function refOf(deps: Deps, job: LiveJob): string {
   return deps.macs.signRef({ account: deps.account, job: job.job, attempt: job.attempt + 1, pool: job.pool });
 }
 
-async function ring(deps: Deps, pool: PoolName, ringing: readonly Ringing[]): Promise<void> {
-  const { env, settings } = deps;
-  const offers = ringing.map((one) => offerOf(deps, one));
-  const refs = offers.map((offer) => offer.ref);
+async function offer(deps: Deps, pool: PoolName, offers: Offer[]): Promise<void> {
+  await attempt("offer", () => step("hints.offer", () => poolOf(deps.env, pool).offer(offers)));
+}
+
+async function ringDoorbells({ env, settings, now }: Deps, pool: PoolName, offers: readonly Offer[]): Promise<void> {
   const config = poolConfig(settings, pool);
-  await Promise.all([
-    config && attempt("doorbell", () => step("hints.doorbell", () => sendDoorbells(env, config, refs, deps.now()))),
-    settings.OFFERS_ENABLED && attempt("offer", () => step("hints.offer", () => poolOf(env, pool).offer(offers))),
-  ]);
+  const refs = offers.map(({ ref }) => ref);
+  if (config) await attempt("doorbell", () => step("hints.doorbell", () => sendDoorbells(env, config, refs, now())));
 }
 
 function offerOf(deps: Deps, { job, weight, models }: Ringing): Offer {

@@ -51,6 +51,7 @@ export function insertJob(
   const free = tables.live.totals().places < rules.role.max_running;
   const live = free ? rungJob(waiting, now, ctx.random()) : waiting;
   tables.live.insert(live);
+  ctx.audience.submitted(asked.id);
   wantBy(effects, dueOf(live));
   if (free) effects.ring.push({ job: live, weight: rules.role.max_running, models: stored.order.models ?? [] });
   return recordOf({ account: ctx.account, stored, live, waiting: null, url_ttl_s: rules.role.signed_url_s });

@@ -7,6 +7,7 @@ import { macsOf } from "../../platform/macs.ts";
 import { accountIdSchema } from "../../protocol/ids.ts";
 import { openDatabase } from "../../storage/account/database.ts";
 import { alarmsOf } from "../alarms.ts";
+import { newAudience } from "./audience.ts";
 import type { AccountContext } from "./context.ts";
 import { countingDatabase } from "./counters.ts";
 import { hintsOf } from "./hints.ts";
@@ -27,6 +28,7 @@ export function contextOf(state: DurableObjectState, env: Env): AccountContext {
     alarms: alarmsOf(state.storage),
     hints: hintsOf({ account, env, settings, macs, now, background }),
     waiters: newWaiters(),
+    audience: newAudience(),
     reads: { tat: 0 },
     now,
     random: () => Math.random(),

@@ -43,7 +43,9 @@ export function admitViewer(ctx: AccountContext, auth: Auth, job: JobId): Result
   const who = identify(tables, auth, ctx.now());
   if (!who.ok) return who;
   const record = tables && readRecord(ctx, tables, job, undefined);
-  return record ? ok({ ...record, waiting: null }) : refuse(NOT_FOUND);
+  if (!record) return refuse(NOT_FOUND);
+  ctx.audience.admitted(job);
+  return ok({ ...record, waiting: null });
 }
 
 /** Whether a ticket may be made for the job. */

@@ -15,8 +15,8 @@ const own = new Set(
     ...[...textOf(name).matchAll(/const (\w+) = async \(/g)].map((m) => m[1] ?? ""),
   ]),
 );
-/** `Promise.all` of own functions; a hint's own methods; the two waits inside `step` itself. */
-const ALLOWED = new Set(["step", "Promise.all", "ctx.hints.publish", "send", "work", "watcher", "storage.getAlarm"]);
+/** `Promise.all` of own functions; `inTime` of a step; a hint's own methods; the two waits inside `step` itself. */
+const ALLOWED = new Set(["step", "Promise.all", "inTime", "ctx.hints.publish", "send", "work", "watcher", "storage.getAlarm"]);
 /** Waits for what another call began: that call passes a step of its own. */
 const OTHERS = ["telling.get", "last.asked", "entry.asked"];
 for (const wait of OTHERS) ALLOWED.add(wait);

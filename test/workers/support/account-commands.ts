@@ -19,7 +19,7 @@ import {
   spoil,
   VERBS,
 } from "./agent-commands.ts";
-import { burst, cancel, limit, misuse, sameTwice, submit } from "./client-commands.ts";
+import { burst, cancel, limit, misuse, sameTwice, submit, watch } from "./client-commands.ts";
 import {
   abort,
   alarmAgain,
@@ -48,6 +48,7 @@ export const COMMANDS: fc.Arbitrary<Command>[] = [
   fc.integer({ min: 2, max: 8 }).map(burst),
   fc.tuple(key, fc.integer({ min: 2, max: 4 })).map(([k, n]) => sameTwice(k, n)),
   key.map(misuse),
+  index.map(watch),
   index.map(cancel),
   fc.record({ max_active: fc.constantFrom(1, 3, 25), max_running: fc.constantFrom(1, 2, 5) }).map(limit),
   fc.tuple(index, fc.integer({ min: 1, max: 3 }), fc.boolean()).map(([n, copies, keep]) => deliver(n, copies, keep)),

@@ -60,6 +60,15 @@ export const submit = (key: string | null, over: Partial<NewJob>) =>
     sometimes("submit refused at the limit");
   });
 
+/** From here on a viewer may watch the job. */
+export const watch = (n: number) =>
+  command(`watch ${n}`, async (world) => {
+    const job = world.job(n);
+    if (!job) return;
+    const admitted = await world.account.stub().admitViewer(world.account.auth, job);
+    if (!admitted.ok) throw new Error("a viewer of an own job was refused");
+  });
+
 /** The same key for another request. */
 export const misuse = (key: string) =>
   command(`another request under ${key}`, async (world) => {
