@@ -161,11 +161,11 @@ const stepSchema = z.object({
 });
 
 /** Runs the operator's cleanup from `cursor` to its end; what it deleted. */
-async function cleanup(from: string | null = null) {
+async function cleanup(from: string | null = null, dry_run = false) {
   const admin = await operator();
   const total = { objects: 0, jobs: 0, steps: 0 };
   for (let cursor = from, first = true; first || cursor !== null; first = false) {
-    const answer = await send("/admin/ops/cleanup", post(admin.key, JSON.stringify({ cursor })));
+    const answer = await send("/admin/ops/cleanup", post(admin.key, JSON.stringify({ cursor, dry_run })));
     const step = stepSchema.parse(await answer.json());
     total.objects += step.objects_deleted;
     total.jobs += step.jobs_deleted;
@@ -189,6 +189,7 @@ describe("an operator's cleanup", () => {
     await cleanup("a7/");
     expect(await Promise.all([key, coming?.key ?? "", ...strays].map(there))).toEqual([true, true, true, false]);
     vi.setSystemTime(NOON + 2 * HOUR_MS);
+    expect([(await cleanup("a7/", true)).objects, await there(strays[0] ?? "")]).toEqual([1, true]);
     await cleanup("a7/");
     expect(await Promise.all([key, coming?.key ?? "", ...strays].map(there))).toEqual([true, true, false, false]);
     expect((await cleanup("a7/")).objects).toBe(0);

@@ -9,6 +9,8 @@ import { adminBootstrapRoutes } from "./admin-bootstrap.ts";
 import { adminHoldRoutes } from "./admin-holds.ts";
 import { adminKeyRoutes } from "./admin-keys.ts";
 import { adminOpsRoutes } from "./admin-ops.ts";
+import { adminSetupRoutes } from "./admin-ops-setup.ts";
+import { adminStaleRoutes } from "./admin-ops-stale.ts";
 import { adminUserRoutes } from "./admin-users.ts";
 import { adminWebhookRoutes } from "./admin-webhooks.ts";
 
@@ -23,5 +25,7 @@ const sets = [
   adminAuditRoutes,
   adminWebhookRoutes,
   adminOpsRoutes,
+  adminStaleRoutes,
+  adminSetupRoutes,
 ];
 for (const routes of sets) adminRoutes.route("/", routes);

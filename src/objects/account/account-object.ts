@@ -68,6 +68,7 @@ import { rerunJob } from "./rerun.ts";
 import { tidyNow, unreferenced } from "./retention.ts";
 import { forReceipt, submit } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
+import { sweepNow } from "./sweep-now.ts";
 import { getDelivery, listDeliveries, redeliver } from "./webhook-log.ts";
 import { beginDelivery, endDelivery } from "./webhook-tries.ts";
 import {
@@ -272,8 +273,11 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
     endDelivery(this.#ctx, delivery, report);
   }
 
-  async tidyNow() {
-    return tidyNow(this.#ctx);
+  async tidyNow(dry = false) {
+    return tidyNow(this.#ctx, dry);
+  }
+  async sweepNow(dry: boolean) {
+    return sweepNow(this.#ctx, dry);
   }
   async unreferenced(keys: string[]) {
     return unreferenced(this.#ctx, keys);

@@ -40,10 +40,14 @@ export function expireJobs(tables: AccountTables, now: number): { jobs: number; 
 }
 
 /** What an operator's cleanup asks for: everything that has passed its time now, and the alarm for what is owed to the bucket. */
-export function tidyNow(ctx: AccountContext): Tidied {
+export function tidyNow(ctx: AccountContext, dry = false): Tidied {
   const tables = ctx.database.toRead();
   if (!tables) return { jobs: 0, more: false };
   const now = ctx.now();
+  if (dry) {
+    const jobs = tables.expiry.expired(now, BATCH).length;
+    return { jobs, more: jobs === BATCH };
+  }
   const done = ctx.database.transact(() => {
     tables.hooks.forgetExpired(now, BATCH);
     return expireJobs(tables, now);

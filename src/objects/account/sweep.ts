@@ -97,7 +97,7 @@ function sweepJob(ctx: AccountContext, tables: AccountTables, job: LiveJob, now:
 }
 
 /** Of several deadlines that passed unnoticed, the one that came first. */
-function earliestEvent(job: LiveJob, now: number): LiveEvent | null {
+export function earliestEvent(job: LiveJob, now: number): LiveEvent | null {
   const passed = (
     [
       ["cancel_deadline", job.cancel_deadline],

@@ -19,4 +19,6 @@ export type MetricsFigures = { counters: CounterDeltas; gauges: { [name: string]
 export interface MetricsRpc {
   add(batch: MetricsBatch): Promise<void>;
   read(): Promise<MetricsFigures>;
+  /** The sources that hold something at the moment and whose names begin so, in order, after one of them; at most `limit`. */
+  sources(prefix: string, after: string, limit: number): Promise<string[]>;
 }

@@ -82,6 +82,26 @@ export type AgentDetail = AgentRow & {
   last_error: AgentError | null;
 };
 
+/** What an agent that is here has, in figures. `models_bytes`: of those whose size it can see; null: none. */
+export type AgentSetup = {
+  agent: string;
+  name: string;
+  version: string;
+  held: boolean;
+  slots: number;
+  sick: number;
+  comfyui_version: string | null;
+  gpus: Capability["gpus"];
+  models: number;
+  models_bytes: number | null;
+  /** Whether it has the model that was asked for. */
+  has_model: boolean;
+  custom_nodes: string[];
+  disk_free_bytes: number | null;
+};
+/** A page of those that are here; `admitted`, `online`: of all. `more`: others follow. */
+export type PoolSetup = { admitted: number; online: number; agents: AgentSetup[]; more: boolean };
+
 /** `hash`: of the catalogue in the bucket, null for none. `is_fresh`: every agent that is here has told what it has. */
 export type CatalogueState = { hash: string | null; is_fresh: boolean };
 
@@ -96,6 +116,8 @@ export interface PoolRpc {
   listAgents(): Promise<AgentRow[]>;
   revokeAgent(agent: string): Promise<Result<AgentRow, Refusal>>;
   agentDetail(agent: string): Promise<Result<AgentDetail, Refusal>>;
+  /** By agent, after one of them; asks of each whether it has the model. */
+  setup(model: string, after: string, limit: number): Promise<PoolSetup>;
   /**
    * Holds one agent, or with `agent` null the whole pool, from new work; `hold` null: resumes. What runs goes on.
    * `own`: the agent's own word, which ends by its own word or its operators'; it ends no hold of theirs.

@@ -62,6 +62,14 @@ export class MetricsObject extends DurableObject<Env> implements MetricsRpc {
     return { counters, gauges };
   }
 
+  async sources(prefix: string, after: string, limit: number): Promise<string[]> {
+    const now = Date.now();
+    return Object.entries(this.#read().held)
+      .flatMap(([source, { until }]) => (until > now && source.startsWith(prefix) && source > after ? [source] : []))
+      .sort()
+      .slice(0, limit);
+  }
+
   #read(): Stored {
     this.#stored ??= this.ctx.storage.kv.get<Stored>(STORED) ?? { counters: {}, held: {}, seen: [] };
     return this.#stored;

@@ -28,6 +28,7 @@ import {
   type NewCode,
   type Offer,
   type PoolRpc,
+  type PoolSetup,
   type PoolStatus,
 } from "../contract.ts";
 import { metricsSinks } from "../locate.ts";
@@ -100,6 +101,10 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
 
   async agentDetail(agent: string): Promise<Result<AgentDetail, Refusal>> {
     return this.#roster.detail(agent, Date.now());
+  }
+
+  async setup(model: string, after: string, limit: number): Promise<PoolSetup> {
+    return this.#roster.setup({ model, after, limit }, Date.now());
   }
 
   async revokeAgent(agent: string): Promise<Result<AgentRow, Refusal>> {

@@ -19,10 +19,12 @@ import type {
   KnownAgent,
   NewAgent,
   NewCode,
+  PoolSetup,
 } from "../contract.ts";
 import type { Holds } from "./holds.ts";
 import type { Presence } from "./presence.ts";
 import { leasesOf, processOf } from "./process-view.ts";
+import { figuresByHash, setupOf } from "./setup-view.ts";
 
 const UNAUTHORIZED = refusalOf("UNAUTHORIZED", "A valid agent token is required.");
 const UNKNOWN_AGENT = refusalOf("NOT_FOUND", "There is no agent of this name in the pool.");
@@ -109,6 +111,19 @@ export class Roster {
       leases: this.leases(agent),
       last_error: this.#lastError(agent),
     });
+  }
+
+  setup({ model, after, limit }: { model: string; after: string; limit: number }, now: number): PoolSetup {
+    const tables = this.#database.toRead();
+    const admitted = (tables?.agents.all() ?? []).filter(({ revoked_at }) => revoked_at === null);
+    const online = admitted.filter(({ agent }) => this.#presence.isOnline(agent));
+    const rest = online.filter(({ agent }) => agent > after).sort((a, b) => (a.agent < b.agent ? -1 : 1));
+    const figuresOf = figuresByHash(model, (hash) => tables?.capabilities.get(hash) ?? null);
+    const agents = rest.slice(0, limit).map(({ agent, name }) => {
+      const held = this.#holds.over(agent, now) !== null;
+      return { agent, name, held, ...setupOf(this.#presence.processesOf(agent), figuresOf) };
+    });
+    return { admitted: admitted.length, online: online.length, agents, more: rest.length > limit };
   }
 
   /** What its processes say they have. */

@@ -1,0 +1,72 @@
+/**
+ * Owns the sweep of stale jobs that an operator runs: accounts whose deadlines passed are made to act on them at once.
+ * Invariant: only the state table ends a job; one call does one bounded step, and any step may be repeated or left out.
+ */
+import { z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { accountOf, METRICS_SHARDS, metricsOf } from "../../objects/locate.ts";
+import { type AccountId, accountIdSchema } from "../../protocol/ids.ts";
+import { optionalBodyBy } from "../admin-request.ts";
+import type { AppEnv } from "../context.ts";
+import { addRoute, jsonContent, newRouteSet, type RouteSpec } from "../documented-route.ts";
+import { refusalResponse } from "../errors.ts";
+import { accountsFrom, amount, offsetOf, stepBody, stepSchemaOf, stepShape, total } from "../ops-step.ts";
+
+const BUSY_AT_ONCE = 50;
+/** The name under which an account says how many of its jobs wait and run. */
+const SOURCE = "jobs:";
+
+const stepSchema = stepSchemaOf(/^(users:\d{1,9}|busy:[0-7]:[a-z0-9]{0,16})$/);
+const failStale: RouteSpec = {
+  policy: "admin",
+  tags: ["ops"],
+  method: "post",
+  path: "/ops/fail-stale",
+  summary: "End what is past its deadline, one step at a time",
+  description:
+    "Accounts do this by themselves by their alarms; this finds out, and makes up for, one that did not. First the users of the directory, then every account that said within the last 45 minutes that it has jobs, tenants included. A job past its queue deadline is `expired`, past its run deadline `failed`, and one whose lease ran out is queued again or failed.",
+  ...stepBody(stepSchema),
+  responses: {
+    200: jsonContent(
+      z.object({ ...stepShape, accounts: amount, jobs_stale: amount, jobs_ended: amount }).meta({ id: "FailStale" }),
+      "What this step found and ended.",
+    ),
+  },
+};
+
+export const adminStaleRoutes = newRouteSet();
+
+addRoute(adminStaleRoutes, failStale, async (c) => {
+  const body = await optionalBodyBy(c, stepSchema);
+  if (!body.ok) return refusalResponse(c, body.refusal);
+  const { cursor, dry_run } = body.value;
+  const offset = offsetOf(cursor);
+  if (offset === null) {
+    const { accounts, next } = await busyAccounts(c, cursor ?? "");
+    return c.json(await swept(c, accounts, next, dry_run));
+  }
+  const page = await accountsFrom(c, offset);
+  if (!page.ok) return refusalResponse(c, page.refusal);
+  return c.json(await swept(c, page.value.accounts, page.value.next ?? "busy:0:", dry_run));
+});
+
+async function swept(c: Context<AppEnv>, accounts: AccountId[], next_cursor: string | null, dry_run: boolean) {
+  const done = await Promise.all(accounts.map((account) => accountOf(c.env, account).sweepNow(dry_run)));
+  const jobs_stale = total(done.map(({ stale }) => stale));
+  const jobs_ended = total(done.map(({ ended }) => ended));
+  return { dry_run, next_cursor, accounts: accounts.length, jobs_stale, jobs_ended };
+}
+
+/** A page of those that say they have jobs, shard by shard of the figures: tenants are in no directory. */
+async function busyAccounts(
+  c: Context<AppEnv>,
+  cursor: string,
+): Promise<{ accounts: AccountId[]; next: string | null }> {
+  const [, shard = "0", after = ""] = cursor.split(":");
+  const sources = await metricsOf(c.env, Number(shard)).sources(SOURCE, `${SOURCE}${after}`, BUSY_AT_ONCE);
+  const accounts = sources.flatMap((source) => accountIdSchema.safeParse(source.slice(SOURCE.length)).data ?? []);
+  const last = accounts.at(-1);
+  if (sources.length === BUSY_AT_ONCE && last !== undefined) return { accounts, next: `busy:${shard}:${last}` };
+  const following = Number(shard) + 1;
+  return { accounts, next: following < METRICS_SHARDS ? `busy:${following}:` : null };
+}

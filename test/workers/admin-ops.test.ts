@@ -1,0 +1,115 @@
+/**
+ * Holds the operators' sweeps: each goes on where it stopped, says what it would do before it does it, and reaches every account.
+ */
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { metricsSinks } from "../../src/objects/locate.ts";
+import { flush } from "../../src/platform/metrics.ts";
+import { bindings, POOL } from "./support/account.ts";
+import { ask, byAdmin, newOperator, pass, startClock } from "./support/admin.ts";
+import { newAgent } from "./support/agent.ts";
+import { as, person, send, submitted } from "./support/client.ts";
+import { openDirectory } from "./support/directory.ts";
+import { CAPABILITY } from "./support/pool.ts";
+import { controlSocket } from "./support/sockets.ts";
+import { quiet } from "./support/steps.ts";
+
+beforeAll(openDirectory);
+beforeEach(async () => {
+  startClock();
+  await newOperator();
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  await quiet();
+});
+
+type Step = { status: number; dry_run: boolean; next_cursor: string | null };
+
+/** All steps from the beginning. */
+async function steps<T>(path: string, dry_run: boolean): Promise<(Step & T)[]> {
+  const all: (Step & T)[] = [];
+  for (let cursor: string | null = null; all.length === 0 || cursor !== null; ) {
+    const step: Step & T = await byAdmin<Step & T>("POST", `/ops/${path}`, { cursor, dry_run });
+    expect([path, step.status, step.dry_run]).toEqual([path, 200, dry_run]);
+    all.push(step);
+    cursor = step.next_cursor;
+  }
+  return all;
+}
+
+describe("the sweep of stale jobs", () => {
+  type Stale = { accounts: number; jobs_stale: number; jobs_ended: number };
+  const stale = async (dry_run: boolean) => {
+    const all = await steps<Stale>("fail-stale", dry_run);
+    return { stale: sum(all.map((step) => step.jobs_stale)), ended: sum(all.map((step) => step.jobs_ended)) };
+  };
+  const sum = (values: number[]) => values.reduce((total, n) => total + n, 0);
+
+  it("finds jobs past their deadline whose account slept, tenants' too, and ends them by the state table", async () => {
+    const { user_id } = await byAdmin("POST", "/users", { name: "Ada", role: "free" });
+    const made = await byAdmin("POST", "/api-keys", { user_id, kind: "user", name: "k", expires_in_days: 1 });
+    const service = await person("service");
+    const tenant = { "X-User-ID": "tom" };
+    const job = { prompt: "a", queue_timeout_seconds: 600 };
+    const jobs = [
+      { id: (await submitted(String(made.key), job)).job_id, key: String(made.key), headers: {} },
+      { id: (await submitted(service.key, job, tenant)).job_id, key: service.key, headers: tenant },
+    ];
+    await flush(metricsSinks(bindings));
+    expect(await stale(true)).toEqual({ stale: 0, ended: 0 });
+    for (const { id, key, headers } of jobs) expect(await stateOf(id, key, headers)).toBe("queued");
+    pass(601_000);
+    const [dry] = await steps<Stale>("fail-stale", true);
+    expect(dry?.jobs_stale).toBeGreaterThanOrEqual(1);
+    await stale(false);
+    for (const { id, key, headers } of jobs) expect(await stateOf(id, key, headers)).toBe("expired");
+    expect(await stale(false)).toEqual({ stale: 0, ended: 0 });
+  });
+
+  const stateOf = async (id: string, key: string, headers: Record<string, string>) =>
+    (await (await send(`/api/v1/jobs/${id}`, as(key, headers))).json<{ status: string }>()).status;
+
+  it("is for operators alone, and refuses a cursor that none of its steps gave", async () => {
+    const { key } = await person();
+    expect((await ask(key, "POST", "/admin/ops/fail-stale", {})).status).toBe(403);
+    for (const cursor of ["users:x", "busy:9:", "pool:default:"])
+      expect((await byAdmin("POST", "/ops/fail-stale", { cursor })).status).toBe(422);
+  });
+});
+
+describe("the look at the installation", () => {
+  type Seen = {
+    pool: string | null;
+    checks: { name: string; verdict: string; to_do: string | null }[];
+    agents: { agent: string; models: number; models_bytes: number | null; custom_nodes: string[] }[];
+  };
+
+  it("S322: tells of each agent its models, their size and its custom nodes, and of what is not well what to do", async () => {
+    const [empty] = (await steps<Seen>("verify-setup", false)).filter(({ pool }) => pool === POOL);
+    expect(empty?.checks).toMatchObject([{ name: "agents", verdict: "fail", to_do: expect.any(String) }]);
+    const { agent } = await newAgent("rig");
+    const socket = await controlSocket({ agent, name: "rig" }, POOL);
+    const capability = {
+      ...CAPABILITY,
+      custom_nodes: ["ComfyUI-Impact-Pack"],
+      models: [...CAPABILITY.models, { kind: "vae", name: "v.pt", size_bytes: 7 }],
+    };
+    const hello = { type: "hello", agent: "rig", instance: "one", version: "9", capability_hash: "setup", capability };
+    socket.say({ ...hello, slots: [{ slot: 0, state: "sick" }] });
+    socket.say({ type: "known?", refs: [] });
+    await socket.frame(({ type }) => type === "taken");
+    const all = await steps<Seen>("verify-setup", true);
+    expect(all[0]?.checks.map(({ name }) => name)).toEqual(["directory", "queue", "bucket"]);
+    const seen = all.find(({ pool }) => pool === POOL);
+    expect(seen?.agents).toMatchObject([
+      { agent, version: "9", models: 2, models_bytes: 12, custom_nodes: ["ComfyUI-Impact-Pack"], slots: 1, sick: 1 },
+    ]);
+    const verdicts = Object.fromEntries(seen?.checks.map(({ name, verdict }) => [name, verdict]) ?? []);
+    expect(verdicts).toEqual({ agents: "ok", holds: "ok", default_model: "fail", slots: "fail" });
+    for (const { checks } of all)
+      for (const { name, verdict, to_do } of checks) expect([name, to_do === null]).toEqual([name, verdict === "ok"]);
+    const next = await byAdmin<Seen>("POST", "/ops/verify-setup", { cursor: `pool:${POOL}:${agent}` });
+    expect(next.agents).toEqual([]);
+    socket.socket.close(1000);
+  });
+});
