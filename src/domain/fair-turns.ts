@@ -26,11 +26,14 @@ export class FairTurns {
     return Math.max(this.#shares.get(account)?.turn ?? 0, this.#now);
   }
 
-  /** A job of the account is given to an agent: charged as a guess. `weight` is at least 1. */
-  give(account: AccountId, weight: number): Charge {
+  /**
+   * A job of the account is given to an agent: charged as a guess. `weight` is at least 1. `isTurn`: nobody who waits has an
+   * earlier turn; one that was given out of turn moves nobody's.
+   */
+  give(account: AccountId, weight: number, isTurn: boolean): Charge {
     const turn = this.turnOf(account);
     const share = this.#shares.get(account) ?? { turn, job_s: FIRST_GUESS_S, active: 0 };
-    this.#now = Math.max(this.#now, turn);
+    if (isTurn) this.#now = Math.max(this.#now, turn);
     share.turn = turn + share.job_s / weight;
     share.active += 1;
     this.#shares.set(account, share);

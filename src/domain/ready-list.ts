@@ -1,7 +1,8 @@
 /**
  * Owns the list of jobs that are ready and which idle agent is offered which of them.
  * Invariant: at most 2,000 entries, none older than 10 minutes; a job is offered to one agent at a time, not to one that
- * just did not take it; higher priority goes first, within one the account whose turn it is, within an account the older job.
+ * just did not take it; higher priority goes first, within one the account whose turn it is, within an account the older job,
+ * but for jobs that fit the models an agent has loaded: those may overtake others of their priority, none of them for over 2 s.
  */
 import type { AccountId, JobId } from "../protocol/ids.ts";
 import { type Charge, FairTurns } from "./fair-turns.ts";
@@ -15,6 +16,8 @@ const ASK_AGAIN_MS = 1_000;
 const LONGEST_ASK_AGAIN_MS = 120_000;
 /** Not taken so often, a job is left to its doorbell: offering on would only cost claims. */
 const MAX_REFUSALS = 10;
+/** A job is overtaken for the sake of loaded models for so long; then it goes first wherever it goes. */
+export const OVERTAKEN_MS = 2_000;
 /** An agent that let an offer lie comes behind those that answer for so long. */
 const SLOW_FOR_MS = 30_000;
 
@@ -41,6 +44,8 @@ type Entry = {
   /** Agent -> how often it did not take the job, and when it may be asked again. */
   readonly asked: Map<string, { times: number; again_at: number }>;
   refusals: number;
+  /** Since when others went before it out of their turn, ms UTC. */
+  overtaken_at: number | null;
 };
 
 export class ReadyList {
@@ -68,7 +73,14 @@ export class ReadyList {
   /** False when it is known already or the list is full: its doorbell carries it. */
   add(ready: Ready, now: number): boolean {
     if (this.#entries.has(ready.ref) || this.#entries.size >= MAX_READY) return false;
-    this.#entries.set(ready.ref, { ready, added_at: now, offer: null, asked: new Map(), refusals: 0 });
+    this.#entries.set(ready.ref, {
+      ready,
+      added_at: now,
+      offer: null,
+      asked: new Map(),
+      refusals: 0,
+      overtaken_at: null,
+    });
     return true;
   }
 
@@ -84,7 +96,7 @@ export class ReadyList {
   taken(ref: string): Charge | null {
     const entry = this.#entries.get(ref);
     if (!entry) return null;
-    const charge = entry.offer?.charge ?? this.#turns.give(entry.ready.account, entry.ready.weight);
+    const charge = entry.offer?.charge ?? this.began(entry.ready.account, entry.ready.weight);
     this.#endOffer(entry, false);
     this.#entries.delete(ref);
     return charge;
@@ -92,7 +104,13 @@ export class ReadyList {
 
   /** An agent runs a job that was not in the list (its doorbell was faster): the account is charged all the same. */
   began(account: AccountId, weight: number): Charge {
-    return this.#turns.give(account, weight);
+    const turn = this.#turns.turnOf(account);
+    const waiting = [...this.#entries.values()].filter(({ offer }) => offer === null);
+    return this.#turns.give(
+      account,
+      weight,
+      waiting.every(({ ready }) => this.#turns.turnOf(ready.account) >= turn),
+    );
   }
 
   finished(charge: Charge, seconds: number): void {
@@ -111,6 +129,11 @@ export class ReadyList {
   missed(ref: string, agent: string): void {
     const entry = this.#entries.get(ref);
     if (entry?.offer?.agent === agent) this.#endOffer(entry, true);
+  }
+
+  /** The agent may have what it had not: it is asked again for everything. */
+  anew(agent: string): void {
+    for (const { asked } of this.#entries.values()) asked.delete(agent);
   }
 
   /** The agent is gone: what it was offered goes to others. */
@@ -150,24 +173,48 @@ export class ReadyList {
   give(candidates: readonly Candidate[], now: number): Given | null {
     const idle = candidates.filter(({ id, free }) => free > (this.#unanswered.get(id) ?? 0));
     if (idle.length === 0) return null;
-    const entry = this.#nextFor(idle, now);
-    if (entry === null) return null;
+    const first = this.#nextFor(idle, now, () => true);
+    if (first === null) return null;
+    const entry = this.#overtaking(first, idle, now) ?? first;
     const agent = this.#bestFor(entry, idle, now);
     if (agent === null) return null;
-    const charge = this.#turns.give(entry.ready.account, entry.ready.weight);
+    const charge = this.began(entry.ready.account, entry.ready.weight);
     entry.offer = { agent, until: now + OFFER_ANSWER_MS, charge };
     this.#unanswered.set(agent, (this.#unanswered.get(agent) ?? 0) + 1);
     this.#givenAt.set(agent, now);
     return { ref: entry.ready.ref, agent, weight: entry.ready.weight };
   }
 
-  #nextFor(idle: readonly Candidate[], now: number): Entry | null {
+  #nextFor(idle: readonly Candidate[], now: number, fits: (entry: Entry, agent: Candidate) => boolean): Entry | null {
     let best: Entry | null = null;
     for (const entry of this.#entries.values()) {
       if (entry.offer !== null || (best !== null && !this.#goesBefore(entry, best))) continue;
-      if (idle.some(({ id }) => mayAsk(entry, id, now))) best = entry;
+      if (idle.some((agent) => mayAsk(entry, agent.id, now) && fits(entry, agent))) best = entry;
     }
     return best;
+  }
+
+  /** A job that finds its models loaded where `first` would not, unless one that it would pass by was passed for 2 s. */
+  #overtaking(first: Entry, idle: readonly Candidate[], now: number): Entry | null {
+    if (idle.some((agent) => mayAsk(first, agent.id, now) && hasLoaded(first, agent))) return null;
+    const { priority } = first.ready;
+    const fits = (entry: Entry, agent: Candidate) => entry.ready.priority === priority && hasLoaded(entry, agent);
+    const other = this.#nextFor(idle, now, fits);
+    if (other === null) return null;
+    const passed = this.#before(other).filter((entry) => idle.some(({ id }) => mayAsk(entry, id, now)));
+    if (passed.some(({ overtaken_at }) => overtaken_at !== null && overtaken_at + OVERTAKEN_MS <= now)) return null;
+    for (const entry of passed) entry.overtaken_at ??= now;
+    return other;
+  }
+
+  /** Those not offered that go before it. */
+  #before(one: Entry): Entry[] {
+    let isAfter = false;
+    return [...this.#entries.values()].filter((entry) => {
+      if (entry === one) isAfter = true;
+      if (entry === one || entry.offer !== null) return false;
+      return isAfter ? this.#goesBefore(entry, one) : !this.#goesBefore(one, entry);
+    });
   }
 
   /** Entries are kept in the order they came: the later of two equals never goes before. */
@@ -214,6 +261,11 @@ export class ReadyList {
 
 function mayAsk(entry: Entry, agent: string, now: number): boolean {
   return (entry.asked.get(agent)?.again_at ?? 0) <= now;
+}
+
+/** True for a job that names no model: it fits everywhere. */
+function hasLoaded({ ready: { models } }: Entry, { loaded }: Candidate): boolean {
+  return models.every((model) => loaded.has(model));
 }
 
 function isLess(a: readonly number[], b: readonly number[]): boolean {

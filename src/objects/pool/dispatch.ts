@@ -65,6 +65,12 @@ export class Dispatch {
     this.run();
   }
 
+  /** A process of an agent said hello: it may be new, or have what it had not. */
+  came(agent: string): void {
+    this.#list.anew(agent);
+    this.run();
+  }
+
   /** A slot took up a job, is done with one, or became idle. */
   changed({ took, done }: SlotChange, agent: string): void {
     for (const { ref, seconds } of done) this.#finish(ref, seconds);
@@ -88,7 +94,8 @@ export class Dispatch {
     const now = Date.now();
     const lay = this.#list.sweep(now).length;
     if (lay > 0) count("comfy_edge_offers_total", { outcome: "unanswered" }, lay);
-    for (let given = this.#give(now); given !== null; given = this.#give(now)) {
+    const give = this.#giver(now);
+    for (let given = give(); given !== null; given = give()) {
       const { ref, agent, ahead } = given;
       if (this.#presence.send(agent, { type: "offer", ref, ahead })) {
         count("comfy_edge_offers_total", { outcome: "sent" });
@@ -99,13 +106,18 @@ export class Dispatch {
   }
 
   /** To an idle agent; when none of them may take it, ahead to one whose present job should end soon. */
-  #give(now: number) {
-    if (this.#list.size === 0) return null;
-    const idle = this.#list.give(this.#presence.candidates(this.#loadedBy), now);
-    const given = idle ?? this.#list.give(this.#presence.aheadCandidates(this.#loadedBy), now);
-    if (given === null) return null;
-    remember(this.#sent, given.ref, { agent: given.agent, weight: given.weight });
-    return { ...given, ahead: idle === null };
+  #giver(now: number) {
+    // Who is idle changes with what agents say, not with what they are told: asked once for any number of offers.
+    const none = this.#list.size === 0;
+    const idle = none ? [] : this.#presence.candidates(this.#loadedBy);
+    const busy = none ? [] : this.#presence.aheadCandidates(this.#loadedBy);
+    return () => {
+      const toIdle = this.#list.give(idle, now);
+      const given = toIdle ?? this.#list.give(busy, now);
+      if (given === null) return null;
+      remember(this.#sent, given.ref, { agent: given.agent, weight: given.weight });
+      return { ...given, ahead: toIdle === null };
+    };
   }
 
   /** A job that waits behind a run while another agent is idle goes to that one. Each is asked back once. */

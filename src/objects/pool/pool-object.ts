@@ -266,7 +266,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     const changes = this.#presence.greet(present, hello, Date.now());
     const id = `${present.kept.agent}/${hello.instance}`;
     for (const change of changes) this.#dispatch.changed(change, id);
-    this.#dispatch.run();
+    this.#dispatch.came(id);
   }
 
   #loadedBy(hash: string): ReadonlySet<string> {

@@ -7,6 +7,7 @@ import {
   type Candidate,
   MAX_READY,
   OFFER_ANSWER_MS,
+  OVERTAKEN_MS,
   READY_LIFE_MS,
   type Ready,
   ReadyList,
@@ -81,6 +82,16 @@ describe("the order of offers", () => {
     expect(before.length).toBe(new Set(before).size);
   });
 
+  it("moves nobody's turn by a job that went first for its priority: who had less still goes before who had more", () => {
+    const list = listOf(ready("a0", { owner: "a", priority: 1 }));
+    runOne(list, 300);
+    list.add(ready("b0", { owner: "b" }), 0);
+    runOne(list, 100);
+    for (const owner of ["b", "c"]) list.add(ready(`${owner}1`, { owner }), 0);
+    list.add(ready("a1", { owner: "a", priority: 1 }), 0);
+    expect([runOne(list, 5), runOne(list, 5), runOne(list, 5)]).toEqual(["a1", "c1", "b1"]);
+  });
+
   it("saves up no turns for who had nothing to run", () => {
     const list = new ReadyList();
     list.add(ready("b0", { owner: "b" }), 0);
@@ -115,6 +126,32 @@ describe("the agent a job is offered to", () => {
     expect(list.give([idle("y"), idle("x")], 2)).toMatchObject({ ref: "r2", agent: "x" });
     expect(list.sweep(2 + OFFER_ANSWER_MS)).toMatchObject([{ ref: "r2", agent: "x" }]);
     expect(list.give([idle("x"), idle("y")], 1_100)).toMatchObject({ ref: "r2", agent: "y" });
+  });
+
+  it("gets a job that fits its models before one that does not, but passes none by once 2 s have gone since it was first", () => {
+    const list = listOf(
+      ready("cold", { models: ["m"] }),
+      ...[1, 2, 3].map((n) => ready(`warm${n}`, { models: ["w"] })),
+    );
+    const warm = idle("x", 9, "w");
+    expect(list.give([warm], 100)?.ref).toBe("warm1");
+    expect(list.give([warm], 100 + OVERTAKEN_MS - 1)?.ref).toBe("warm2");
+    expect(list.give([warm], 100 + OVERTAKEN_MS)?.ref).toBe("cold");
+    expect(list.give([warm], 100 + OVERTAKEN_MS)?.ref).toBe("warm3");
+  });
+
+  it("gets no job of a lower priority for the sake of its models, and never waits for a better one", () => {
+    const list = listOf(ready("low", { models: ["w"] }), ready("high", { models: ["m"], priority: 1 }));
+    expect(list.give([idle("x", 9, "w")], 0)?.ref).toBe("high");
+    expect(list.give([idle("y")], 0)?.ref).toBe("low");
+  });
+
+  it("may be asked again at once when it says that it has what it had not", () => {
+    const list = listOf(ready("r1"));
+    list.refused("r1", "x", 0);
+    expect(list.give([idle("x")], 1)).toBeNull();
+    list.anew("x");
+    expect(list.give([idle("x")], 1)).toMatchObject({ ref: "r1" });
   });
 
   it("has no more offers open than idle slots", () => {
