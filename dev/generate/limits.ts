@@ -3,7 +3,9 @@
  * Invariant: a number of a limit is never written here, but for the day that an idempotency key lives.
  */
 import { z } from "zod";
+import { MAX_READY, OFFER_ANSWER_MS, OVERTAKEN_MS } from "../../src/domain/ready-list.ts";
 import { MAX_ATTEMPTS } from "../../src/domain/retry-policy.ts";
+import { FEWEST_RUNS } from "../../src/domain/typical-runs.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT } from "../../src/http/list-query.ts";
 import { MAX_BODY_BYTES } from "../../src/http/request-body.ts";
 import type { Settings } from "../../src/platform/env.ts";
@@ -21,6 +23,7 @@ export function limitsPage(config: Configuration): string {
     roles(config),
     requests(config.settings),
     times(config),
+    TURNS,
     GUARANTEES,
     CLIENTS,
     settingsTable(config),
@@ -142,6 +145,20 @@ function times({ settings }: Configuration): string {
 
 ${table(["", "at most", "then"], rows)}`;
 }
+
+const TURNS = `## Turns
+
+The agents of a pool are shared by GPU seconds, not by jobs: while several accounts have jobs that wait, each gets GPU seconds in
+proportion to the number of its jobs that may be with an agent at once. An agent that is free takes a job of the account that had
+least; of an account first the highest priority, then the oldest.
+
+- **No queue of another delays you by more than one job.** Once an agent is free, at most one job of each other account that
+  waits goes before your first, however many they have, and each further one comes within your share. What runs is not interrupted.
+- **Models that are loaded may change the order for ${duration(OVERTAKEN_MS)}.** An agent takes a job whose models it has in memory
+  before one it would have to load for. A job that was passed by for ${duration(OVERTAKEN_MS)} is passed by no more. No agent stays idle for it.
+- An offer that an agent does not answer within ${duration(OFFER_ANSWER_MS)} goes to the next. Turns are kept for ${number(MAX_READY)} waiting jobs of a pool; what is
+  beyond, and everything where a pool has just started anew, reaches agents through the queue, first come, first served.
+- \`waiting.eta_ms\` is known once ${FEWEST_RUNS} runs of a workflow's like ended well, and is a guess.`;
 
 const GUARANTEES = `## What you can rely on
 
