@@ -1,12 +1,13 @@
 /**
  * Owns how a JSON body comes in: real bytes counted, content type checked, UTF-8 and JSON strict.
- * Invariant: at most 10,485,760 bytes are ever held, whatever Content-Length says or leaves out.
+ * Invariant: at most 10,485,760 bytes are ever held, whatever Content-Length says or leaves out, and waited for two minutes.
  *
  * Of a body that is too large as much again is read and thrown away before the answer: a connection closed in the middle of a
  * body takes the 413 with it, and the client's next request too. What is larger still is cut.
  */
 import type { Context } from "hono";
 import { z } from "zod";
+import { inTime, inTimeOrThrow } from "../platform/in-time.ts";
 import { MAX_BULK } from "../protocol/api/jobs.ts";
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
 import { type Parsed, parseStrict, parseVerbatim, stringifyLossless } from "../protocol/json.ts";
@@ -15,13 +16,16 @@ import type { AppEnv } from "./context.ts";
 
 export const MAX_BODY_BYTES = 10_485_760;
 
+/** Enough for the largest body at 700 kbit/s; one that drips holds a request no longer. */
+const BODY_WITHIN_MS = 120_000;
+
 const TOO_LARGE = refusalOf("REQUEST_TOO_LARGE", `The body has more than ${MAX_BODY_BYTES} bytes.`, {
   limit: MAX_BODY_BYTES,
 });
 const WRONG_TYPE = refusalOf("UNSUPPORTED_MEDIA", "Send application/json in UTF-8, not compressed.", {
   field: "Content-Type",
 });
-const CUT_OFF = refusalOf("BAD_REQUEST", "The body ended before it was whole.");
+const CUT_OFF = refusalOf("BAD_REQUEST", "The body ended before it was whole, or took too long.");
 const NOT_UTF8 = refusalOf("BAD_REQUEST", "The body is not valid UTF-8.");
 
 /** `application/json` or `application/…+json`, at most with `charset=utf-8`. */
@@ -34,7 +38,7 @@ export type JsonBody = Parsed & { text: string };
 export async function readJson(c: Context<AppEnv>): Promise<Result<JsonBody, Refusal>> {
   const declared = c.req.header("Content-Length");
   if (declared !== undefined && Number(declared) > MAX_BODY_BYTES) {
-    if (c.req.raw.body !== null) await discard(c.req.raw.body.getReader());
+    if (c.req.raw.body !== null) await inTime(discard(c.req.raw.body.getReader()), BODY_WITHIN_MS);
     return refuse(TOO_LARGE);
   }
   if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) return refuse(WRONG_TYPE);
@@ -71,10 +75,11 @@ export function bodyItems(body: JsonBody, list: string): Result<Parsed[], Refusa
   return ok(items);
 }
 
-/** Null for too many bytes. A client that goes in the middle of its body is its own fault, not an exception of ours. */
+/** Null for too many bytes. A client that goes or stops in the middle of its body is its own fault, not an exception of ours. */
 async function readBytes(request: Request, hasLength: boolean): Promise<Uint8Array | null | "cut off"> {
   try {
-    return hasLength ? new Uint8Array(await request.arrayBuffer()) : await readCounted(request);
+    const whole = hasLength ? request.arrayBuffer().then((bytes) => new Uint8Array(bytes)) : readCounted(request);
+    return await inTimeOrThrow(whole, BODY_WITHIN_MS);
   } catch {
     return "cut off";
   }

@@ -2,6 +2,7 @@
  * Bad input to the whole system: the contract's envelope each time, and nothing stored.
  */
 import { existsSync, readdirSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { devVars } from "../../dev/dev-vars.ts";
@@ -65,6 +66,25 @@ it("refuses an 11 MB body, announced or in chunks", async () => {
   });
   refused(await post(chunks, { duplex: "half" }), 413, "REQUEST_TOO_LARGE");
   expect(await client.jobsStored()).toBe(0);
+});
+
+it("B17: takes no body whose length lies for a job", async () => {
+  const { host, hostname, port } = new URL(flow.file.api_url);
+  const body = '{"prompt": "a body of 32 bytes"}';
+  const said = (lengths: string) =>
+    new Promise<string>((resolve, reject) => {
+      const head = `POST /api/v1/jobs HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${flow.file.user_key}\r\nContent-Type: application/json\r\n`;
+      const socket = connect(Number(port), hostname, () => socket.end(`${head}${lengths}\r\n\r\n${body}`));
+      let text = "";
+      socket.on("data", (data) => {
+        text += String(data);
+      });
+      socket.on("close", () => resolve(text.split("\r\n")[0] ?? ""));
+      socket.on("error", reject);
+    });
+  for (const lengths of ["5", "500", "-5", "32\r\nContent-Length: 5", "32\r\nTransfer-Encoding: chunked"])
+    expect([lengths, await said(`Content-Length: ${lengths}`)]).toEqual([lengths, "HTTP/1.1 400 Bad Request"]);
+  expect(await flow.client.jobsStored()).toBe(0);
 });
 
 it("answers a foreign job id byte for byte like an unknown one", async () => {

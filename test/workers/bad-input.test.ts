@@ -15,7 +15,7 @@ import { IDENTITY } from "./support/bad-inputs/identity.ts";
 import { JOBS } from "./support/bad-inputs/jobs.ts";
 import type { Asker } from "./support/bad-inputs/row.ts";
 import { TRANSPORT } from "./support/bad-inputs/transport.ts";
-import { URLS } from "./support/bad-inputs/urls.ts";
+import { URLS, WEBHOOKS } from "./support/bad-inputs/urls.ts";
 import { type Person, person, type Refused, submitted } from "./support/client.ts";
 
 const PLAIN_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
@@ -45,19 +45,22 @@ afterAll(async () => {
 });
 
 describe("the catalogue of bad inputs", () => {
-  it.each([...TRANSPORT, ...IDENTITY, ...JOBS, ...URLS, ...AGENT])("%s: %s", async (_id, _what, ask, status, code) => {
-    const answer = await ask(who);
-    const text = await answer.text();
-    const { error } = JSON.parse(text) as Partial<Refused>;
-    if (code === null) expect(answer.status, text.slice(0, 200)).toBe(status);
-    else {
-      expect([answer.status, error?.code], text.slice(0, 300)).toEqual([status, code]);
-      expect(error?.request_id).toBe(answer.headers.get("X-Request-ID"));
-      expect(error?.timestamp).toMatch(PLAIN_TIME);
-      expect(error?.message, "a full sentence").toMatch(/^[A-Z].*\.$/s);
-    }
-    if (status === 401 && code !== null) expect(answer.headers.get("WWW-Authenticate")).toContain("Bearer");
-    if (status === 405) expect(answer.headers.get("Allow")).toMatch(/^[A-Z, ]+$/);
-    expect(text).not.toMatch(/\.ts:|\bat \S+ \(|node_modules/);
-  });
+  it.each([...TRANSPORT, ...IDENTITY, ...JOBS, ...URLS, ...WEBHOOKS, ...AGENT])(
+    "%s: %s",
+    async (_id, _what, ask, status, code) => {
+      const answer = await ask(who);
+      const text = await answer.text();
+      const { error } = JSON.parse(text) as Partial<Refused>;
+      if (code === null) expect(answer.status, text.slice(0, 200)).toBe(status);
+      else {
+        expect([answer.status, error?.code], text.slice(0, 300)).toEqual([status, code]);
+        expect(error?.request_id).toBe(answer.headers.get("X-Request-ID"));
+        expect(error?.timestamp).toMatch(PLAIN_TIME);
+        expect(error?.message, "a full sentence").toMatch(/^[A-Z].*\.$/s);
+      }
+      if (status === 401 && code !== null) expect(answer.headers.get("WWW-Authenticate")).toContain("Bearer");
+      if (status === 405) expect(answer.headers.get("Allow")).toMatch(/^[A-Z, ]+$/);
+      expect(text).not.toMatch(/\.ts:|\bat \S+ \(|node_modules/);
+    },
+  );
 });

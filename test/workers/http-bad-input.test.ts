@@ -35,6 +35,22 @@ const META_PROTO = "metadata.__proto__";
 const node = (inputs: string) => `{"workflow":{"1":{"class_type":"SaveImage","inputs":${inputs}}}}`;
 
 describe("bodies", () => {
+  it("B31: that drip are waited for two minutes, with and without a length, also where they are too large", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const dripping = (headers: Record<string, string>) => {
+      const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode("{")) });
+      // The type of a request's init does not know yet that a stream needs it.
+      return send("/api/v1/jobs", { ...post(user.key, "", headers), body, duplex: "half" } as RequestInit);
+    };
+    const answers = [dripping({}), dripping({ "Content-Length": "9" }), dripping({ "Content-Length": "99000000" })];
+    await vi.advanceTimersByTimeAsync(119_000);
+    expect(await Promise.race([...answers, "waited for"])).toBe("waited for");
+    await vi.advanceTimersByTimeAsync(1_000);
+    const codes = await Promise.all(answers.map(async (answer) => (await (await answer).json<Refused>()).error.code));
+    expect(codes).toEqual(["BAD_REQUEST", "BAD_REQUEST", "REQUEST_TOO_LARGE"]);
+    vi.useRealTimers();
+  });
+
   it.each<[string, string, number, string, string | undefined]>([
     ["empty", "", 400, "BAD_REQUEST", undefined],
     ["truncated", "{", 400, "BAD_REQUEST", undefined],

@@ -204,7 +204,7 @@ describe("the catalogue", () => {
       },
     });
 
-  it("lists what agents have, refuses what none has, and accepts all while an agent has not told", async () => {
+  it("B73: lists what agents have, refuses what none has, and accepts all while an agent has not told", async () => {
     const user = await person();
     expect((await call(user, "POST", "/jobs", loading("nobody-has.safetensors", "Unheard"))).status).toBe(202);
     const first = await connect("agentone", capability());
@@ -224,10 +224,11 @@ describe("the catalogue", () => {
       422,
       "UNKNOWN_MODEL",
     ]);
-    expect(await refused(await call(user, "POST", "/jobs", loading("v1-5-pruned-emaonly.ckpt", "Unheard")))).toEqual([
-      422,
-      "INVALID_WORKFLOW",
-    ]);
+    for (const unknown of ["Unheard", "saveimage", "Save Image", "SaveImage "])
+      expect(await refused(await call(user, "POST", "/jobs", loading("v1-5-pruned-emaonly.ckpt", unknown)))).toEqual([
+        422,
+        "INVALID_WORKFLOW",
+      ]);
     expect(await refused(await call(user, "POST", "/jobs", '{"prompt": "a", "model": "nobody-has.ckpt"}'))).toEqual([
       422,
       "UNKNOWN_MODEL",

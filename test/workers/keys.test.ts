@@ -170,7 +170,7 @@ describe("a revoked key", () => {
     expect([await pull(), await list()]).toEqual([401, 401]);
   });
 
-  it("may be any but the last admin key: bootstrap works once, and nobody could make another", async () => {
+  it("B47: may be any but the last admin key: bootstrap works once, and nobody could make another", async () => {
     const keys = await byAdmin<{ keys: (Key & { revoked_at: string | null })[] }>(
       "GET",
       `/api-keys?user_id=${SYS_ACCOUNT}`,

@@ -258,7 +258,7 @@ describe("who may watch", () => {
     expect(valid.types).toEqual(["status", "progress", "progress", "progress"]);
   });
 
-  it("F78: has nothing to say but ping, which wakes nobody; who floods or sends garbage is closed, the others see on", async () => {
+  it("F78, B144: has nothing to say but ping, which wakes nobody; who floods or sends garbage is closed, the others see on", async () => {
     const owned = await withRunningJob();
     const calm = await watch(owned.job, owned.key);
     calm.say("ping");

@@ -79,7 +79,7 @@ describe("a WebSocket", () => {
 });
 
 describe("a ticket", () => {
-  it("F79: opens one WebSocket, by query or as a subprotocol, and no second", async () => {
+  it("F79, B142, B143: opens one WebSocket, by query or as a subprotocol, and no second", async () => {
     const { job, key } = await withJob();
     const byQuery = await ticketFor(job, key);
     const first = socketOf(await send(`/ws/jobs/${job}?ticket=${byQuery}`, { headers: UPGRADE }));
@@ -93,7 +93,7 @@ describe("a ticket", () => {
     await socketOf(answer).frame(({ type }) => type === "status");
   });
 
-  it("F79: is worth nothing for another job, forged, after 60 s, or from a page of another origin", async () => {
+  it("F79, B141, B142: is worth nothing for another job, forged, after 60 s, or from a page of another origin", async () => {
     const { job, key } = await withJob();
     const other = await submitted(key, { prompt: "x" });
     const ticket = await ticketFor(job, key);

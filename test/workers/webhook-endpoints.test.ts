@@ -215,7 +215,7 @@ describe("an endpoint", () => {
     expect((await log(who)).map(({ reason }) => reason).sort()).toEqual(["endpoint_disabled", "endpoint_removed"]);
   });
 
-  it("is one of at most 100, has a URL that is public, known events, and is nobody else's", async () => {
+  it("B148, B149: is one of at most 100, has a URL that is public, known events, and is nobody else's", async () => {
     const [who, other] = [await owner(), await owner()];
     const hook = await newHook(who, { url: URL_A });
     const refused = async (body: object) =>

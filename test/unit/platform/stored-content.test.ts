@@ -18,7 +18,7 @@ describe("the stored content type", () => {
       expect(storedContentType(type)).toBe(type);
   });
 
-  it("is octet-stream for anything a browser might run, and for names every object inherits", () => {
+  it("B139: is octet-stream for anything a browser might run, and for names every object inherits", () => {
     const risky = ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/javascript"];
     for (const type of [...risky, "application/pdf", "constructor", "__proto__", ""])
       expect(storedContentType(type)).toBe("application/octet-stream");
@@ -47,7 +47,7 @@ describe("the stored disposition", () => {
     expect(dispositionOf("", "image/png")).toBe('inline; filename="file"');
   });
 
-  it("is one header line of visible ASCII under 1,100 characters, whatever the name", () => {
+  it("B138: is one header line of visible ASCII under 1,100 characters, whatever the name", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", maxLength: 255 }), (name) => {
         const text = dispositionOf(name, "image/png");

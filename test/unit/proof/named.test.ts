@@ -21,9 +21,26 @@ const INVARIANTS = [
 ];
 const FAULTS = [...range("F", 42, 66), ...range("F", 71, 90), ...range("F", 93, 97), "F99", "F100"];
 
+/**
+ * Section 13, but for media and uploads (B112 to B116, B120 to B135, B137), for what only ComfyUI can tell and the job ends with
+ * (B94, B97), for what is the platform's (B23) and for scopes, which keys do not have (B40).
+ */
+const BAD_INPUTS = [
+  ...range("B", 1, 22),
+  ...range("B", 24, 39),
+  ...range("B", 41, 93),
+  ...["B95", "B96"],
+  ...range("B", 98, 111),
+  ...range("B", 117, 119),
+  "B136",
+  ...range("B", 138, 154),
+];
+
 /** What names a title: the string after `it(`, `it.each(...)(`, `describe(`; and the table the model's titles come from. */
 const TITLE = /\b(?:it|describe)(?:\.(?:each|skipIf|runIf)\([\s\S]*?\))?\(\s*(["'`])([\s\S]*?)\1/g;
 const EACH_TITLE = /^\s*(?:\]\.?|\}?\))?\)\(\s*(["'`])(.*?)\1/gm;
+/** A row of the table of bad inputs, whose id begins its title; or of another table of that kind. */
+const ROW_ID = /\[\s*(?:id, |"(B\d+)[",:])/g;
 const TABLE_TITLE = /\{\s*id: "(I\d+)",\s*title: "(.+?)",?\s*\}/g;
 
 function titlesIn(text: string): string[] {
@@ -32,7 +49,9 @@ function titlesIn(text: string): string[] {
 }
 
 const texts = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
-  .filter((name) => name.endsWith(".test.ts") || name.endsWith("account-ledger.ts"))
+  .filter(
+    (name) => name.endsWith(".test.ts") || name.endsWith("account-ledger.ts") || /bad-inputs\/\w+\.ts$/.test(name),
+  )
   .map((name) => readFileSync(join(root, "test", name), "utf8"));
 const named = new Set(texts.flatMap(titlesIn).flatMap((title) => title.match(/\b[IF]\d+\b/g) ?? []));
 
@@ -43,6 +62,15 @@ describe("the proof of the control plane", () => {
 
   it("names each fault in the title of a test that injects it", () => {
     expect(FAULTS.filter((id) => !named.has(id))).toEqual([]);
+  });
+
+  it("names each bad input in a title, or in a row of a table", () => {
+    const rows = texts.flatMap((text) =>
+      [...text.matchAll(ROW_ID)].flatMap(([, id]) => (id === undefined ? [] : [id])),
+    );
+    const spans = texts.flatMap(titlesIn).flatMap((title) => title.match(/\bB\d+\b/g) ?? []);
+    const known = new Set([...rows, ...spans]);
+    expect(BAD_INPUTS.filter((id) => !known.has(id))).toEqual([]);
   });
 
   it("makes titles of the model's table of invariants", () => {

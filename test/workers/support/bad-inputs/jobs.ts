@@ -20,6 +20,10 @@ const many = (n: number) =>
   JSON.stringify(
     Object.fromEntries(Array.from({ length: n }, (_, i) => [String(i), { class_type: "SaveImage", inputs: {} }])),
   );
+const putIn = (value: string) =>
+  submit(
+    `{"workflow": {"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}, "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}}}, "inputs": [{"node": "1", "field": "image", "type": "raw", "value": ${value}}]}`,
+  );
 const loading = (classType: string, input: string, name: string) => node(JSON.stringify({ [input]: name }), classType);
 
 export const JOBS: readonly Row[] = [
@@ -34,11 +38,20 @@ export const JOBS: readonly Row[] = [
   ["B69", "65 pairs of metadata", withField("metadata", pairs(65)), 422, "VALIDATION_ERROR"],
   ["B69", "a value of 4 KB", withField("metadata", `{"a": "${"x".repeat(4_096)}"}`), 422, "VALIDATION_ERROR"],
   ["B69", "nested metadata", withField("metadata", '{"a": {}}'), 422, "VALIDATION_ERROR"],
+  [
+    "B70",
+    "a webhook by id beside a URL",
+    submit('{"prompt": "a", "webhook_url": "https://example.com/", "webhook_id": "ep_0123456789ab"}'),
+    422,
+    "VALIDATION_ERROR",
+  ],
   ["B71", "the editor's format", workflow('{"nodes": [{"id": 1}], "links": []}'), 422, BAD],
   ["B71", "the body of POST /prompt", workflow(`{"prompt": ${GRAPH}, "client_id": "x"}`), 422, BAD],
   ["B72", "an empty object", workflow("{}"), 422, BAD],
   ["B72", "no output node", node("{}", "KSampler"), 422, BAD],
-  ["B74", "a node that saves models", node("{}", "CheckpointSave"), 422, "NODE_NOT_ALLOWED"],
+  ...["CheckpointSave", "TrainLoraNode", "LoadImageSetFromFolderNode", "SaveImageDataSetToFolder", "WebcamCapture"].map(
+    (name): Row => ["B74", `the node ${name}`, node("{}", name), 422, "NODE_NOT_ALLOWED"],
+  ),
   [
     "B75",
     "one that no output needs",
@@ -91,6 +104,9 @@ export const JOBS: readonly Row[] = [
   ...["../../etc/passwd", "/etc/passwd", "..\\..\\x", "C:\\x", "file:///x"].map(
     (name): Row => ["B85", `the image ${name}`, loading("LoadImage", "image", name), 422, BAD],
   ),
+  ...["../../etc/passwd", "/etc/passwd", "a.png [output]"].map(
+    (name): Row => ["B85", `${name} put in as an input`, putIn(JSON.stringify(name)), 422, BAD],
+  ),
   ...["other.png [output]", "x [temp]", "x [input] "].map(
     (name): Row => ["B86", `the image ${JSON.stringify(name)}`, loading("LoadImage", "image", name), 422, BAD],
   ),
@@ -119,6 +135,9 @@ export const JOBS: readonly Row[] = [
   ["B92", "a client_id", submit(`{"workflow": ${GRAPH}, "client_id": "x"}`), 422, "VALIDATION_ERROR"],
   ["B93", "a list where a value belongs", node('{"steps": [1, 2, 3]}'), 422, BAD],
   ["B96", "1,000 output nodes", workflow(many(1_000)), 422, BAD],
+  ...["%2f", "-1", "1e0", "0x0", "%200", "00000"].map(
+    (n): Row => ["B136", `the artifact ${n}`, get(`/api/v1/jobs/j_0123456789ab/artifacts/${n}`), 404, "NOT_FOUND"],
+  ),
   ["B136", "the artifact ../", get("/api/v1/jobs/j_0123456789ab/artifacts/%2e%2e%2f"), 404, "NOT_FOUND"],
   ["B136", "the artifact NUL", get("/api/v1/jobs/j_0123456789ab/artifacts/%00"), 404, "NOT_FOUND"],
   ["B140", "a WebSocket without an upgrade", get("/ws/jobs/j_0123456789ab"), 426, "UPGRADE_REQUIRED"],

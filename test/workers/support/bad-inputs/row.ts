@@ -33,6 +33,10 @@ export const bare =
   () =>
     send(path, { headers });
 
+export const webhook =
+  (json: string) =>
+  ({ user }: Asker) =>
+    send("/api/v1/webhooks", post(user.key, json));
 export const withField = (field: string, json: string) => submit(`{"prompt": "a", "${field}": ${json}}`);
 export const workflow = (graph: string) => submit(`{"workflow": ${graph}}`);
 export const node = (inputs: string, classType = "SaveImage") =>

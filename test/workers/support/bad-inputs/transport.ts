@@ -1,6 +1,6 @@
 /**
  * Owns rows B1 to B32 of the bad-input catalogue: transport and JSON.
- * Invariant: B17 (a length that lies), B23 and B31 are the platform's and the whole-system tests'.
+ * Invariant: B17 (a length that lies) and B31 are tests of their own; B23 (a URL or header too long) is the platform's.
  */
 import { MAX_BODY_BYTES } from "../../../../src/http/request-body.ts";
 import { post, send } from "../client.ts";

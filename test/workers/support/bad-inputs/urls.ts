@@ -1,8 +1,9 @@
 /**
- * Owns rows B98 to B119 of the bad-input catalogue: URLs that may not be called, wherever a job names one.
+ * Owns rows B98 to B119 and B147 to B149 of the bad-input catalogue: URLs that may not be called, wherever a job or a webhook
+ * names one, and what else a webhook may not be.
  * Invariant: decided on the text alone; nothing is resolved or dialled.
  */
-import { type Row, submit, withField } from "./row.ts";
+import { type Row, submit, webhook, withField } from "./row.ts";
 
 const REFUSED: readonly (readonly [id: string, urls: readonly string[]])[] = [
   [
@@ -157,7 +158,31 @@ export const URLS: readonly Row[] = REFUSED.flatMap(([id, urls]) =>
     return [
       [id, `media from ${text}`, withField("media", `[{"name": "a.png", "url": ${text}}]`), 422, "URL_NOT_ALLOWED"],
       [id, `an input from ${text}`, submit(`{"workflow": ${graph}, "inputs": [${input}]}`), 422, "URL_NOT_ALLOWED"],
-      ["B147", `a webhook to ${text}`, withField("webhook_url", text), 422, "URL_NOT_ALLOWED"],
+      ["B147", `a job's webhook to ${text}`, withField("webhook_url", text), 422, "URL_NOT_ALLOWED"],
+      ["B147", `a webhook to ${text}`, webhook(`{"url": ${text}}`), 422, "URL_NOT_ALLOWED"],
     ];
   }),
 );
+
+const LONG = JSON.stringify(`https://example.com/${"a".repeat(2_048)}`);
+const TO = '"url": "https://example.com/"';
+const BAD = "VALIDATION_ERROR";
+export const WEBHOOKS: readonly Row[] = [
+  ["B147", "a job's webhook to 2,068 characters", withField("webhook_url", LONG), 422, BAD],
+  ["B147", "a webhook to 2,068 characters", webhook(`{"url": ${LONG}}`), 422, BAD],
+  ["B147", "a webhook to a number", webhook('{"url": 1}'), 422, BAD],
+  ["B147", "a webhook to nowhere", webhook("{}"), 422, BAD],
+  ["B148", "an event there is not", webhook(`{${TO}, "events": ["job.exploded"]}`), 422, BAD],
+  ["B148", "no event", webhook(`{${TO}, "events": []}`), 422, BAD],
+  ["B148", "a description of 200 characters", webhook(`{${TO}, "description": "${"x".repeat(200)}"}`), 422, BAD],
+  ["B148", "a description of two lines", webhook(`{${TO}, "description": "a\\nb"}`), 422, BAD],
+  ...['"short"', '"whsec_***"', "null"].map(
+    (secret): Row => [
+      "B149",
+      `the secret ${secret}, which is ours to make`,
+      webhook(`{${TO}, "secret": ${secret}}`),
+      422,
+      BAD,
+    ],
+  ),
+];
