@@ -8,7 +8,7 @@ CREATE TABLE enrolments (
 ) WITHOUT ROWID;
 
 -- What went wrong with an agent last, as it told or as its jobs showed.
-CREATE TABLE agent_errors (
+CREATE TABLE troubles (
   agent TEXT PRIMARY KEY,
   at INTEGER NOT NULL,
   text TEXT NOT NULL,

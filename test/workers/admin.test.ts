@@ -192,6 +192,7 @@ describe("the admin routes", () => {
       name: "box 1",
       online: false,
       hold: null,
+      code_expires_at: null,
       created_at: ISO,
       revoked_at: null,
     });

@@ -141,13 +141,13 @@ export class Roster {
 
   /** Keeps what went wrong with an agent. */
   trouble(agent: string, text: string, job: JobId | null, now: number): void {
-    const last = this.#database.toRead()?.errors.of(agent);
+    const last = this.#database.toRead()?.troubles.of(agent);
     if (last && last.text === text && last.job === job && now - last.at < SAME_ERROR_MS) return;
-    this.#database.toWrite().errors.put({ agent, at: now, text, job });
+    this.#database.toWrite().troubles.put({ agent, at: now, text, job });
   }
 
   #lastError(agent: string): AgentError | null {
-    const last = this.#database.toRead()?.errors.of(agent);
+    const last = this.#database.toRead()?.troubles.of(agent);
     return last ? { at: last.at, text: last.text, job: last.job === null ? null : jobIdSchema.parse(last.job) } : null;
   }
 

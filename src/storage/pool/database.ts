@@ -5,11 +5,11 @@
 import { type DrizzleSqliteDODatabase, drizzle } from "drizzle-orm/durable-sqlite";
 import { POOL_MIGRATIONS } from "../../../migrations/pool/index.ts";
 import { migrate, versionOf } from "../migrator.ts";
-import { type AgentErrorTable, agentErrorTable } from "./agent-errors.ts";
 import { type AgentTable, agentTable } from "./agents.ts";
 import { type CapabilityTable, capabilityTable } from "./capabilities.ts";
 import { type EnrolmentTable, enrolmentTable } from "./enrolments.ts";
 import { type HoldTable, holdTable } from "./holds.ts";
+import { type TroubleTable, troubleTable } from "./troubles.ts";
 
 export type PoolDb = DrizzleSqliteDODatabase;
 
@@ -18,7 +18,7 @@ export type PoolTables = {
   readonly capabilities: CapabilityTable;
   readonly holds: HoldTable;
   readonly enrolments: EnrolmentTable;
-  readonly errors: AgentErrorTable;
+  readonly troubles: TroubleTable;
 };
 
 export type PoolDatabase = {
@@ -38,7 +38,7 @@ export function openPoolDatabase(storage: DurableObjectStorage): PoolDatabase {
       capabilities: capabilityTable(db),
       holds: holdTable(db),
       enrolments: enrolmentTable(db),
-      errors: agentErrorTable(db),
+      troubles: troubleTable(db),
     };
     return tables;
   };

@@ -33,7 +33,7 @@ export const enrolments = sqliteTable("enrolments", {
   enrol_id_sha256: text("enrol_id_sha256"),
 });
 
-export const agentErrors = sqliteTable("agent_errors", {
+export const troubles = sqliteTable("troubles", {
   agent: text("agent").primaryKey(),
   at: integer("at").notNull(),
   text: text("text").notNull(),
