@@ -4,7 +4,7 @@
  * admin key always stands.
  */
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
-import { type KeyId, SYS_ACCOUNT } from "../../protocol/ids.ts";
+import { type AccountId, type KeyId, SYS_ACCOUNT } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { StoredKey } from "../../storage/account/keys.ts";
@@ -36,6 +36,13 @@ export function verifyKey(ctx: AccountContext, proof: KeyProof): Result<KeyOwner
 export function listKeys(ctx: AccountContext): KeyRow[] {
   const tables = ctx.database.toRead();
   return tables ? tables.keys.all().map((key) => rowOf(ctx, tables, key)) : [];
+}
+
+/** Noted before the answer: a key that falls after it is told of. Nothing is noted for an account nothing was written for. */
+export function keysWatching(ctx: AccountContext, tenant: AccountId): KeyRow[] {
+  const tables = ctx.database.toRead();
+  if (tables) ctx.database.transact(() => tables.watched.note(tenant, ctx.now()));
+  return listKeys(ctx);
 }
 
 export function ownKeys(ctx: AccountContext, proof: KeyProof): Result<KeyRow[], Refusal> {

@@ -6,10 +6,7 @@
  * A job of a tenant is watched by a key of its parent. The parent notes whose jobs its keys watch, as they come to, and tells
  * those tenants; each tells its own jobs.
  */
-import type { AccountId } from "../../protocol/ids.ts";
-import type { KeyRow } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
-import { listKeys } from "./keys.ts";
 
 /** Jobs asked about in one go; the roles allow no more that are not over. */
 const AT_MOST = 1_000;
@@ -22,11 +19,4 @@ export function recheckViewers(ctx: AccountContext): void {
   const [jobs, tenants] = [tables.live.ids(AT_MOST), tables.watched.latest(TENANTS_AT_MOST)];
   if (jobs.length > 0) ctx.hints.recheckKeys(jobs);
   if (tenants.length > 0) ctx.hints.recheckTenants(tenants);
-}
-
-/** Noted before the answer: a key that falls after it is told of. Nothing is noted for an account nothing was written for. */
-export function keysWatching(ctx: AccountContext, tenant: AccountId): KeyRow[] {
-  const tables = ctx.database.toRead();
-  if (tables) ctx.database.transact(() => tables.watched.note(tenant, ctx.now()));
-  return listKeys(ctx);
 }
