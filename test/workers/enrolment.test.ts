@@ -182,7 +182,11 @@ describe("all jobs of an agent", () => {
     socket.say({ type: "hello", agent: "box", instance: "one", version: "1", slots, capability_hash: "h1" });
     for (const [slot, { job }] of [a, b].entries())
       socket.say({ type: "slot", slot, state: "busy", ref: signedRef(user.account, job) });
-    socket.say({ type: "slot", slot: 2, state: "busy", ref: signedRef(user.account, "j_00000000000a") });
+    // What another has, what nobody has, and what is no ref of ours: an agent may say so, and it changes nothing.
+    const others = await claimed(user, await newAgent());
+    const made = [signedRef(user.account, others.job), signedRef(user.account, "j_00000000000a")];
+    const forged = `${made[0]?.slice(0, -1)}${made[0]?.endsWith("0") ? "1" : "0"}`;
+    for (const [n, ref] of [...made, forged].entries()) socket.say({ type: "slot", slot: 2 + n, state: "busy", ref });
     socket.say({ type: "known?", refs: [] });
     await socket.frame(({ type }) => type === "taken");
     const detail = await byAdmin<{ leases: { job_id: string }[] }>("GET", `/agents/${agent}`);
@@ -206,6 +210,8 @@ describe("all jobs of an agent", () => {
     const view = await (await send(`/api/v1/jobs/${a.job}`, as(user.key))).json();
     expect(view).toMatchObject({ status: "queued", attempt: 1, error: null });
     expect(await byAdmin("POST", `/agents/${agent}/release`)).toMatchObject({ released: [] });
+    const other = await (await send(`/api/v1/jobs/${others.job}`, as(user.key))).json();
+    expect(other).toMatchObject({ status: "running" });
     expect((await byAdmin("POST", "/agents/ag_000000000000/release")).status).toBe(404);
   });
 });

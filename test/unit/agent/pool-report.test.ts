@@ -2,7 +2,8 @@
 import { expect, it } from "vitest";
 import { ComfyTally } from "../../../gpu-agent/comfy-tally.ts";
 import { COMFY_CALL_BOUNDS_S } from "../../../src/protocol/agent-api.ts";
-import { stagePerTest, until } from "../../support/agent/running-agent.ts";
+import { isOver, stagePerTest, until } from "../../support/agent/running-agent.ts";
+import { textToImage } from "../../support/agent/workflows.ts";
 
 const ready = stagePerTest();
 
@@ -16,6 +17,33 @@ it("hears of the calls to ComfyUI, of the machine and of the breaker as soon as 
   expect(report?.comfyui.buckets.reduce((sum, n) => sum + n, 0)).toBe(report?.comfyui.requests);
   expect(report?.memory_bytes).toBeGreaterThan(1_000_000);
   expect(report?.gpu_percent).toEqual([]);
+});
+
+it("hears once why an attempt failed, with the ref of that attempt, and not of the next one that is well", async () => {
+  const { plane } = await ready();
+  const failing = plane.jobs.add("no graph at all");
+  const ref = plane.jobs.refOf(failing);
+  plane.offer(failing);
+  const errors = () => plane.controlMessages.flatMap((message) => (message.type === "slot" && message.error) || []);
+  await until(() => isOver(failing) && errors().length > 0);
+  const well = plane.jobs.add(textToImage({ steps: 1 }));
+  plane.offer(well);
+  await until(() => isOver(well));
+  expect(errors()).toEqual([{ ref, text: "COMFYUI_VALIDATION: The workflow is not a graph in API format." }]);
+});
+
+it("gets back what runs, interrupted and uncharged, when an operator wants it, and the slot takes work again", async () => {
+  const { plane, idle } = await ready({ simulator: { stepMs: 25 } });
+  const running = plane.jobs.add(textToImage({ steps: 400 }));
+  const ref = plane.jobs.refOf(running);
+  plane.offer(running);
+  await until(() => running.renewals.some(({ request }) => request.phase === "executing"));
+  plane.tell({ type: "give_back", ref });
+  plane.tell({ type: "give_back", ref: `${ref}x`, now: true });
+  plane.tell({ type: "give_back", ref, now: true });
+  await until(() => running.released.length > 0);
+  expect([running.released, running.failed]).toEqual([[{ reason: "drain", missing: [] }], []]);
+  await idle();
 });
 
 it("hears of each call once, in the bucket of its duration; no answer and 5xx are failures", () => {
