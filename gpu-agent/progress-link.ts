@@ -6,6 +6,7 @@ import { WebSocket } from "ws";
 import { HEADER_LEASE, HEADER_PROTOCOL } from "../src/protocol/agent-api.ts";
 import { CLOSE } from "../src/protocol/close-codes.ts";
 import {
+  type AgentDownFrame,
   agentDownFrameSchema,
   type LogLine,
   PING,
@@ -38,12 +39,16 @@ const MAX_BACKOFF_MS = 3_000;
 const RATE = 10;
 const BURST = 20;
 const PREVIEW_EVERY_MS = 250;
+/** Between two frames that nobody watches: whoever comes, or asks, sees nothing older. */
+const UNWATCHED_EVERY_MS = 10_000;
 /** Previews wait for nobody: with this much unsent they are dropped. */
 const MAX_BUFFERED_BYTES = 512 * 1024;
 /** A larger one is shown to nobody by the control plane, and a frame over 1 MiB would cost the socket. */
 const MAX_PREVIEW_BYTES = 500_000;
 const MAX_WAITING_LINES = 20;
 const FINAL_CODES: readonly number[] = [CLOSE.REFUSED, CLOSE.REVOKED, CLOSE.REPLACED];
+
+const EVERYBODY = { viewers: true, previews: true, until: Number.POSITIVE_INFINITY };
 
 export type Target = {
   control_url: string;
@@ -71,6 +76,9 @@ export class ProgressLink {
   #missed = 0;
   #backoff = FIRST_BACKOFF_MS;
   #previewAt = 0;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  /** As the control plane told; before it does, and where it does not, everything is sent. */
+  #audience = { ...EVERYBODY };
   #ended = false;
 
   /** `url` names path and query; host and scheme are the control plane's, so that the token goes nowhere else. */
@@ -94,8 +102,9 @@ export class ProgressLink {
 
   log(level: LogLine["level"], message: string): void {
     const line = { level, message: message.slice(0, 1_000) };
-    if (isOpen(this.#socket)) this.#send({ type: "log", ...line });
-    else if (this.#lines.length < MAX_WAITING_LINES) this.#lines.push(line);
+    if (isOpen(this.#socket)) {
+      if (this.#isWatched()) this.#send({ type: "log", ...line });
+    } else if (this.#lines.length < MAX_WAITING_LINES) this.#lines.push(line);
   }
 
   preview(node: string | null, content_type: PreviewHeader["content_type"], bytes: Buffer): void {
@@ -103,7 +112,7 @@ export class ProgressLink {
     const now = monotonicMs();
     if (!isOpen(socket) || socket.bufferedAmount > MAX_BUFFERED_BYTES || now - this.#previewAt < PREVIEW_EVERY_MS)
       return;
-    if (bytes.length > MAX_PREVIEW_BYTES) return;
+    if (bytes.length > MAX_PREVIEW_BYTES || !this.#isWatched() || !this.#audience.previews) return;
     this.#previewAt = now;
     const header = { type: "preview", ts: Date.now(), node, content_type } satisfies PreviewHeader;
     const json = Buffer.from(JSON.stringify(header));
@@ -137,6 +146,11 @@ export class ProgressLink {
     this.#flushTimer = null;
     if (!this.#pending || !isOpen(this.#socket)) return;
     const now = monotonicMs();
+    const quietMs = this.#isWatched() ? 0 : this.#sentAt + UNWATCHED_EVERY_MS - now;
+    if (quietMs > 0) {
+      this.#flushTimer = setTimeout(() => this.#flush(), quietMs);
+      return;
+    }
     this.#tokens = Math.min(BURST, this.#tokens + ((now - this.#tokensAt) * RATE) / 1_000);
     this.#tokensAt = now;
     if (this.#tokens < 1) {
@@ -144,6 +158,7 @@ export class ProgressLink {
       return;
     }
     this.#tokens--;
+    this.#sentAt = now;
     const { progress, detail } = this.#pending;
     this.#pending = null;
     this.#send({ type: "progress", progress, progress_detail: detail });
@@ -166,6 +181,7 @@ export class ProgressLink {
     socket.on("open", () => {
       this.#alive();
       this.#backoff = FIRST_BACKOFF_MS;
+      this.#audience = { ...EVERYBODY };
       this.#handlers.opened();
       for (const line of this.#lines.splice(0)) this.#send({ type: "log", ...line });
       this.#pending ??= this.#latest;
@@ -196,7 +212,21 @@ export class ProgressLink {
     const frame = agentDownFrameSchema.safeParse(jsonOrNull(text));
     if (!frame.success) return;
     if (frame.data.type === "cancel") this.#handlers.cancel();
-    else this.#handlers.lost();
+    else if (frame.data.type === "lost") this.#handlers.lost();
+    else this.#perform(frame.data);
+  }
+
+  #isWatched(): boolean {
+    return this.#audience.viewers && monotonicMs() < this.#audience.until;
+  }
+
+  /** Whoever came sees at once where the run stands. */
+  #perform({ viewers, previews, for_ms }: Extract<AgentDownFrame, { type: "audience" }>): void {
+    const until = for_ms === undefined ? Number.POSITIVE_INFINITY : monotonicMs() + for_ms;
+    this.#audience = { viewers, previews, until };
+    if (!viewers || this.#ended || !this.#flushTimer) return;
+    clearTimeout(this.#flushTimer);
+    this.#flush();
   }
 
   #alive(): void {

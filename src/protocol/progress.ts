@@ -57,6 +57,16 @@ export type AgentFrame = z.infer<typeof agentFrameSchema>;
 export const agentDownFrameSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("cancel") }),
   z.object({ type: z.literal("lost") }),
+  /**
+   * Who would see what is sent: without viewers a frame every 10 s will do, and neither lines nor previews are wanted. `for_ms`:
+   * only so long. An agent that was told nothing, or does not know this frame, sends all.
+   */
+  z.object({
+    type: z.literal("audience"),
+    viewers: z.boolean(),
+    previews: z.boolean(),
+    for_ms: z.number().int().min(0).optional(),
+  }),
 ]);
 export type AgentDownFrame = z.infer<typeof agentDownFrameSchema>;
 

@@ -73,7 +73,7 @@ describe("the agent's socket", () => {
     await owned.agent.stub().release(owned.lease, { reason: "drain", missing: [] });
     const next = await owned.agent.lease(owned.job, { attempt: 2, agent: OTHER_AGENT });
     const closed = await owned.socket.closed;
-    expect(owned.socket.frames).toEqual([{ type: "lost" }]);
+    expect(owned.socket.types).toEqual(["audience", "audience", "lost"]);
     expect(closed.code).toBe(1008);
     const zombie = await agentSocket(owned.lease);
     expect((await zombie.closed).code).toBe(1008);

@@ -39,10 +39,13 @@ export class AgentLink {
     return kept?.role === "agent" ? { socket, kept } : null;
   }
 
-  /** Verified as the present attempt: older sockets of it are closed, newer ones stay. */
+  /** Taken for the present attempt: older sockets of it are closed, newer ones stay. */
   accept(agent: AgentSocket): void {
+    const { attempt } = agent.kept.lease;
+    this.refuseBefore(attempt);
     for (const other of this.#open.values())
-      if (other.kept.order < agent.kept.order) this.dismiss(other, { code: CLOSE.REPLACED, reason: "replaced" });
+      if (other.kept.lease.attempt === attempt && other.kept.order < agent.kept.order)
+        this.dismiss(other, { code: CLOSE.REPLACED, reason: "replaced" });
     agent.kept.accepted = true;
     this.keep(agent);
   }
@@ -57,6 +60,15 @@ export class AgentLink {
     for (const agent of this.#open.values())
       if (agent.kept.lease.attempt === attempt && sendJson(agent.socket, frame)) told = true;
     return told;
+  }
+
+  send({ socket }: AgentSocket, frame: AgentDownFrame): void {
+    sendJson(socket, frame);
+  }
+
+  /** The latest attempt with a socket here; 0: none. */
+  get newest(): number {
+    return Math.max(0, ...[...this.#open.values()].map(({ kept }) => kept.lease.attempt));
   }
 
   /** Tells an agent that its lease is over, and closes: it has nothing to say here any more. */

@@ -26,9 +26,11 @@ import { Access, type Admission } from "./access.ts";
 import { AgentFrames } from "./agent-frames.ts";
 import { AgentLink } from "./agent-link.ts";
 import { agentIdentityOf, attachmentOf, viewerIdentityOf } from "./attachment.ts";
+import { Audience } from "./audience.ts";
 import { endFrames } from "./end-frames.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { Picture } from "./picture.ts";
+import { PresentAttempt } from "./present-attempt.ts";
 import { type Carrier, Tickets } from "./tickets.ts";
 import { type Outgoing, type Viewer, Viewers } from "./viewers.ts";
 
@@ -52,7 +54,8 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   readonly #writer: FrameWriter;
   readonly #frames: AgentFrames;
   readonly #tickets = new Tickets();
-  #reading: Promise<boolean> | null = null;
+  readonly #audience: Audience;
+  readonly #present: PresentAttempt;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -63,6 +66,13 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     this.#access = new Access(env, this.#account, this.#job, this.#settings.AUTH_ENABLED);
     this.#viewers = new Viewers(ctx, this.#access);
     this.#writer = new FrameWriter(this.#job);
+    this.#present = new PresentAttempt({
+      picture: this.#picture,
+      viewers: this.#viewers,
+      agents: this.#agents,
+      read: () => this.#readSnapshot(),
+    });
+    this.#audience = new Audience(this.#agents, this.#viewers);
     this.#frames = new AgentFrames(this.#picture, this.#writer, this.#viewers);
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
     this.#recall();
@@ -83,10 +93,12 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   }
 
   async pushCancel(attempt: number): Promise<boolean> {
+    this.#present.stop(attempt);
     return this.#agents.tell(attempt, { type: "cancel" });
   }
 
   async live(): Promise<LiveProgress | null> {
+    this.#audience.polled(Date.now());
     return this.#picture.live;
   }
 
@@ -104,7 +116,7 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
       return;
     }
     if (agent.kept.done || !agent.kept.accepted) return;
-    const present = await this.#isPresent(agent.kept.lease.attempt);
+    const present = await this.#present.is(agent.kept.lease.attempt);
     if (present === "no") this.#agents.refuse(agent);
     if (present !== "yes") return;
     await this.#frames.take(agent, message);
@@ -136,7 +148,9 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     }
     viewer.kept.checked_at = Date.now();
     await this.#learn(admission.record);
+    await this.#present.verify();
     await this.#greet(viewer, this.#picture.record ?? admission.record);
+    this.#audience.changed();
     this.#reportViewers();
     const headers: HeadersInit = hasProtocol ? { "Sec-WebSocket-Protocol": VIEWER_SUBPROTOCOL } : {};
     return new Response(null, { status: 101, webSocket: client, headers });
@@ -205,25 +219,15 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
     const agent = this.#agents.add(server, lease, this.#writer.last);
-    const present = await this.#isPresent(lease.attempt);
+    const present = await this.#present.is(lease.attempt);
     if (present === "unknown") this.#agents.dismiss(agent, { code: CLOSE.GOING_AWAY, reason: "try again" });
     else if (present === "no") this.#agents.refuse(agent);
     else {
       this.#agents.accept(agent);
-      if (this.#picture.record?.cancel_requested) this.#agents.tell(lease.attempt, { type: "cancel" });
+      this.#audience.met(agent);
+      if (this.#present.mustStop(lease.attempt)) this.#agents.tell(lease.attempt, { type: "cancel" });
     }
     return new Response(null, { status: 101, webSocket: client });
-  }
-
-  /** Whether this attempt is the present one. Asks the account when what is remembered cannot tell; `unknown` in an outage. */
-  async #isPresent(attempt: number): Promise<"yes" | "no" | "unknown"> {
-    const remembered = this.#picture.isPresent(attempt);
-    if (remembered !== "unknown") return remembered;
-    this.#reading ??= this.#readSnapshot().finally(() => {
-      this.#reading = null;
-    });
-    if (!(await this.#reading)) return "unknown";
-    return this.#picture.isPresent(attempt) === "yes" ? "yes" : "no";
   }
 
   /** False when the account could not be asked. */
@@ -247,8 +251,11 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
 
   async #gone(socket: WebSocket): Promise<void> {
     const viewer = this.#viewers.remove(socket);
-    if (viewer !== null) this.#reportViewers();
-    if (viewer !== null) this.#tickets.handOn(viewer, this.#carriers());
+    if (viewer !== null) {
+      this.#reportViewers();
+      this.#tickets.handOn(viewer, this.#carriers());
+      this.#audience.changed();
+    }
     const lost = this.#agents.gone(socket);
     if (lost === null) return;
     // Frames were numbered on the agent's socket; from here on the viewers' sockets keep the number.
