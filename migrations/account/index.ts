@@ -10,6 +10,7 @@ import oldJobs from "./0005_old_jobs.sql";
 import liveDocument from "./0006_live_document.sql";
 import dedupe from "./0007_dedupe.sql";
 import watchedTenants from "./0008_watched_tenants.sql";
+import emptiedJobs from "./0009_emptied_jobs.sql";
 
 /** Ordered; the version of a database is the number of migrations it has run. */
 export const ACCOUNT_MIGRATIONS: readonly string[] = [
@@ -21,4 +22,5 @@ export const ACCOUNT_MIGRATIONS: readonly string[] = [
   liveDocument,
   dedupe,
   watchedTenants,
+  emptiedJobs,
 ];

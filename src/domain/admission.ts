@@ -113,7 +113,8 @@ export function rateOf(rules: AdmissionRules, tat: number, now: number) {
   };
 }
 
-function bucketOf(rules: AdmissionRules): Bucket | null {
+/** Null where nothing limits submits. */
+export function bucketOf(rules: AdmissionRules): Bucket | null {
   const { submits_per_minute, submit_burst } = rules.role;
   if (!rules.rate_limited || submits_per_minute === null) return null;
   return { per_minute: submits_per_minute, burst: submit_burst ?? submits_per_minute };

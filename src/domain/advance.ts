@@ -20,7 +20,7 @@ import { extended, type LeaseTimes, shortened } from "./lease.ts";
 import type { AgentNote, AttemptEntry, Ending, Lease, LiveJob } from "./live-job.ts";
 import { MOST_BEFORE_SUCCESS } from "./progress.ts";
 import { gpuSecondsOf, receiptOf } from "./receipt.ts";
-import { failureWaitMs, isPoison } from "./retry-policy.ts";
+import { failureWaitMs, handBackWaitMs, isPoison, MAX_NOTES } from "./retry-policy.ts";
 import { queueDeadline } from "./wake.ts";
 
 /** What ComfyUI said on the way: the agent repeats all of it each time. */
@@ -192,7 +192,7 @@ function requeued(next: LiveJob, before: LiveJob, rule: Rule, event: LiveEvent, 
     rule.wait === "after_failure"
       ? failureWaitMs(before.charged, ctx.random)
       : event.name === "release"
-        ? event.wait_ms
+        ? Math.max(event.wait_ms, handBackWaitMs(before.attempt - before.charged, ctx.random))
         : 0;
   const note = event.name === "release" ? event.note : null;
   const notes = next.memo.notes.filter((n) => n.until > ctx.now && n.agent !== note?.agent);
@@ -208,7 +208,7 @@ function requeued(next: LiveJob, before: LiveJob, rule: Rule, event: LiveEvent, 
     queue_deadline: before.queue_deadline ?? queueDeadline(next, ctx.now),
     progress: 0,
     progress_detail: null,
-    memo: { ...next.memo, notes: note ? [...notes, note] : notes },
+    memo: { ...next.memo, notes: note ? [...notes.slice(1 - MAX_NOTES), note] : notes },
   };
 }
 

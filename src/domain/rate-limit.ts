@@ -13,9 +13,14 @@ export function draw(bucket: Bucket, tat: number, now: number, n: number): Drawn
   const interval = 60_000 / bucket.per_minute;
   const from = Math.max(now, tat);
   const next = from + n * interval;
-  const room = now + bucket.burst * interval;
+  const room = emptyTat(bucket, now);
   if (next > room) return { ok: false, retry_after_ms: Math.ceil(next - room), reset_at_ms: Math.ceil(from) };
   return { ok: true, tat: next, remaining: tokensAt(bucket, next, now), reset_at_ms: Math.ceil(next) };
+}
+
+/** The theoretical arrival time of an empty bucket: none is ever later by the clock that wrote it. */
+export function emptyTat(bucket: Bucket, now: number): number {
+  return now + (bucket.burst * 60_000) / bucket.per_minute;
 }
 
 /** Whole tokens in the bucket now. */

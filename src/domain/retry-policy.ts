@@ -14,6 +14,12 @@ export const POISON_AGENTS = 2;
 export const NOT_FOR_YOU_MS = 600_000;
 /** Pause before a job that an agent could not run is rung again. */
 export const CANNOT_RUN_WAIT_MS = 5_000;
+/** Hand-backs of one job that cost no time. */
+const FREE_HAND_BACKS = 3;
+const MAX_HAND_BACK_MS = 60_000;
+/** Agents noted as unable for one job, and what is kept of what each lacks: a row must hold them. */
+export const MAX_NOTES = 100;
+export const MAX_MISSING_NOTED = 10;
 /** Doorbells of one attempt that may die before the job is given up. */
 export const MAX_DEAD_LETTERS = 5;
 
@@ -25,6 +31,12 @@ export function spread(baseMs: number, random: number): number {
 export function failureWaitMs(chargedBefore: number, random: number): number {
   const wait = FAILURE_WAITS_MS[Math.min(chargedBefore, FAILURE_WAITS_MS.length - 1)] ?? 0;
   return spread(wait, random);
+}
+
+/** Hand-backs are not charged; an agent that does nothing else is slowed: after the third 1 s, doubling to 1 min. */
+export function handBackWaitMs(handedBack: number, random: number): number {
+  if (handedBack <= FREE_HAND_BACKS) return 0;
+  return spread(Math.min(1_000 * 2 ** (handedBack - FREE_HAND_BACKS - 1), MAX_HAND_BACK_MS), random);
 }
 
 /** The agents that lost an attempt of this job after ComfyUI had begun. */

@@ -4,7 +4,7 @@
  */
 import { RETENTION_CLASSES } from "../../protocol/bucket-keys.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
-import { noEffects, settle } from "./commit.ts";
+import { noEffects, readable, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { cancelSome } from "./credentials.ts";
 import { step } from "./step.ts";
@@ -12,6 +12,7 @@ import { step } from "./step.ts";
 /** Objects deleted by one call; R2's limit is 1,000. */
 const DELETE_BATCH = 500;
 const PURGE_BATCH = 500;
+const BROKEN_BATCH = 1_000;
 
 /** True when every job is over or on its way there. */
 export function cancelNext(ctx: AccountContext, tables: AccountTables): boolean {
@@ -25,12 +26,20 @@ export function cancelNext(ctx: AccountContext, tables: AccountTables): boolean 
 export async function eraseNext(ctx: AccountContext, tables: AccountTables): Promise<boolean> {
   if (tables.live.ids(1).length > 0) {
     cancelNext(ctx, tables);
+    dropBroken(ctx, tables);
     return false;
   }
   const classes = RETENTION_CLASSES.map((days) => `a${days}`);
   for (const place of [...classes, "in"]) await deleteObjects(ctx, `${place}/${ctx.account}`);
   while (ctx.database.purge(PURGE_BATCH) > 0);
   return true;
+}
+
+/** A row that cannot be read never ends: here it goes like the rest. */
+function dropBroken(ctx: AccountContext, tables: AccountTables): void {
+  ctx.database.transact(() => {
+    for (const job of tables.live.ids(BROKEN_BATCH)) if (!readable(ctx, tables, job)) tables.live.discard(job);
+  });
 }
 
 /** Deletes every object under `prefix` and a slash. */

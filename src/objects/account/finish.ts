@@ -9,7 +9,7 @@ import type { StoredJob } from "../../domain/job-record.ts";
 import { publicState } from "../../domain/job-state.ts";
 import { outcomeOf } from "../../domain/lease.ts";
 import { artifactsOf, isSameManifest, manifestHolds } from "../../domain/manifest.ts";
-import { CANNOT_RUN_WAIT_MS, NOT_FOR_YOU_MS } from "../../domain/retry-policy.ts";
+import { CANNOT_RUN_WAIT_MS, MAX_MISSING_NOTED, NOT_FOR_YOU_MS } from "../../domain/retry-policy.ts";
 import { count } from "../../platform/metrics.ts";
 import type {
   AttemptMetrics,
@@ -75,7 +75,9 @@ export function release(ctx: AccountContext, lease: LeaseFields, request: Releas
     verb: "release",
     event: (_stored, agent, now) => ({
       name: "release",
-      note: unable ? { agent, until: now + NOT_FOR_YOU_MS, missing: request.missing } : null,
+      note: unable
+        ? { agent, until: now + NOT_FOR_YOU_MS, missing: request.missing.slice(0, MAX_MISSING_NOTED) }
+        : null,
       wait_ms: unable ? CANNOT_RUN_WAIT_MS : 0,
     }),
     repeats: () => true,

@@ -19,7 +19,7 @@ import { identify, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts
 import { insertJob } from "./new-job.ts";
 import { defaultPool, grantedPool, withPoolModel } from "./pools.ts";
 import { rememberReplay, replayOf, replayPlace } from "./replay.ts";
-import { admissionRules } from "./submit-rate.ts";
+import { admissionRules, submitTat } from "./submit-rate.ts";
 
 /** A key's last use is written at most this often, with a submit. */
 const LAST_USED_MS = 3_600_000;
@@ -82,7 +82,7 @@ function submitIn(
   const profile = who.value.profile;
   const rules = admissionRules(ctx, who.value);
   const newest = tables.jobs.newest();
-  const tat = newest?.tat ?? 0;
+  const tat = submitTat(ctx, rules, newest?.tat ?? 0, now);
   const place = replayPlace(command, auth, who.value);
   const replay = place && replayOf(ctx, tables, place, now, rules.role.signed_url_s);
   if (replay) return replay.ok ? ok({ records: replay.value, replayed: true, rate: rateOf(rules, tat, now) }) : replay;
@@ -107,6 +107,8 @@ function submitIn(
     const asWritten = { id, job: withPoolModel(ctx.settings, job, pool), pool };
     return insertJob(ctx, tables, command, asWritten, admission, effects);
   });
+  // Another one is the newest now.
+  if (newest?.is_emptied) tables.expiry.remove([newest.job]);
   if (place)
     rememberReplay(
       tables,

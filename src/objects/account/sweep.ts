@@ -134,6 +134,8 @@ export function doorbellDied(ctx: AccountContext, job: JobId, attempt: number): 
   ctx.database.transact(() => {
     const live = tables.live.get(job);
     if (live?.status !== "queued" || live.ring_at === null || attempt !== live.attempt + 1) return;
+    // Queues deliver more than once: no more doorbells died than were sent.
+    if (live.dead_letters >= live.rings) return;
     const dead_letters = live.dead_letters + 1;
     if (dead_letters >= MAX_DEAD_LETTERS) {
       const advanced = advance(

@@ -2,7 +2,7 @@
  * Owns the lasting row of every job: written when it is submitted and when it ends.
  * Invariant: a terminal row is written again only to erase its data; the state of a live job is read from its live row.
  */
-import { and, desc, eq, gte, inArray, isNotNull, or, type SQL, sql } from "drizzle-orm";
+import { and, desc, eq, gte, inArray, isNotNull, isNull, or, type SQL, sql } from "drizzle-orm";
 import { expiresAt, type JobOrder, type JobOutcome, type StoredJob } from "../../domain/job-record.ts";
 import type { LiveJob } from "../../domain/live-job.ts";
 import { type JobId, jobIdSchema } from "../../protocol/ids.ts";
@@ -21,6 +21,7 @@ export type JobFilter = {
   readonly metadata: { readonly [name: string]: string };
 };
 export type JobPage = { readonly cursor: JobId | null; readonly limit: number; readonly offset: number };
+/** `live` null also for a live row that cannot be read: its job is still listed. */
 export type StoredPair = { readonly stored: StoredJob; readonly live: LiveJob | null };
 export type DayTotals = { date: string; jobs: number; succeeded: number; failed: number; gpu_ms: number };
 
@@ -34,7 +35,10 @@ export type JobTable = {
   erase(job: StoredJob): void;
   /** The SHA-256 of its workflow; null where there is no such job, or its data was erased. */
   payloadOf(job: JobId): string | null;
-  /** The newest job's id and the submit bucket after it; null where there is no job. */
+  /**
+   * The newest job's id and the submit bucket after it; null where there is no job. `is_emptied`: its time is over, and its row is
+   * there for these two alone: it goes when another is newer.
+   */
   newest(): Newest | null;
   /** Jobs since `fromId` that are live or have ever started, counting to at most `atMost`. */
   countCharged(fromId: string, atMost: number): number;
@@ -52,11 +56,12 @@ export function jobTable(db: AccountDb, memory: AccountMemory): JobTable {
     total.known = null;
   });
   const newest = cellOfNewest(memory);
-  return { ...rowsOf(db, total, newest), ...admissionOf(db, newest), ...listingOf(db, total) };
+  const admission = admissionOf(db, newest);
+  return { ...rowsOf(db, total, newest), ...admission, ...listingOf(db, total, admission.newest) };
 }
 
 type Total = { known: number | null };
-type Newest = { job: JobId; tat: number };
+type Newest = { job: JobId; tat: number; is_emptied: boolean };
 type NewestCell = ReturnType<typeof cellOfNewest>;
 const cellOfNewest = (memory: AccountMemory) => memory.cell<Newest | null>();
 
@@ -85,7 +90,7 @@ function rowsOf(
     insert: (job, payloadHash) => {
       insert.run({ ...rowOf(job), payload: payloadHash });
       // Ids of one account only grow: what is inserted is the newest.
-      newest.set({ job: job.job, tat: job.tat });
+      newest.set({ job: job.job, tat: job.tat, is_emptied: false });
       if (total.known !== null) total.known++;
     },
     end: (job) => {
@@ -98,7 +103,8 @@ function rowsOf(
 
 function admissionOf(db: AccountDb, cell: NewestCell): Pick<JobTable, "newest" | "countCharged"> {
   const fromId = sql`${jobs.job} >= ${slot("from_id")}`;
-  const newest = db.select({ job: jobs.job, tat: jobs.tat }).from(jobs).orderBy(desc(jobs.job)).limit(1).prepare();
+  const { job, tat, finished_at, expires_at } = jobs;
+  const newest = db.select({ job, tat, finished_at, expires_at }).from(jobs).orderBy(desc(job)).limit(1).prepare();
   const charged = db
     .select({ one: sql<number>`1` })
     .from(jobs)
@@ -109,13 +115,19 @@ function admissionOf(db: AccountDb, cell: NewestCell): Pick<JobTable, "newest" |
     newest: () =>
       cell.get(() => {
         const row = newest.get();
-        return row ? { job: jobIdSchema.parse(row.job), tat: row.tat } : null;
+        if (!row) return null;
+        const is_emptied = row.finished_at !== null && row.expires_at === null;
+        return { job: jobIdSchema.parse(row.job), tat: row.tat, is_emptied };
       }),
     countCharged: (from_id, atMost) => chargedCount.get({ from_id, at_most: atMost })?.n ?? 0,
   };
 }
 
-function listingOf(db: AccountDb, total: Total): Pick<JobTable, "list" | "count" | "byDay"> {
+function listingOf(
+  db: AccountDb,
+  total: Total,
+  newest: JobTable["newest"],
+): Pick<JobTable, "list" | "count" | "byDay"> {
   return {
     list: (filter, page) =>
       db
@@ -127,10 +139,12 @@ function listingOf(db: AccountDb, total: Total): Pick<JobTable, "list" | "count"
         .limit(page.limit)
         .offset(page.offset)
         .all()
-        .map((row) => ({ stored: storedJobOf(row.jobs), live: row.live ? liveJobOf(row.live) : null })),
+        .map((row) => ({ stored: storedJobOf(row.jobs), live: row.live && readable(row.live) })),
     count: (filter, atMost) => {
-      if (whereOf(filter, null) === undefined) {
-        total.known ??= db.select({ n: sql<number>`count(*)` }).from(jobs).get()?.n ?? 0;
+      if (asked(filter) === undefined) {
+        // Looks at no row, however many there are; only the newest can be an emptied one.
+        const rows = () => db.select({ n: sql<number>`count(*)` }).from(jobs).get()?.n ?? 0;
+        total.known ??= rows() - (newest()?.is_emptied ? 1 : 0);
         return Math.min(total.known, atMost);
       }
       const base = db.select({ one: sql<number>`1` }).from(jobs).leftJoin(live, eq(live.job, jobs.job));
@@ -181,13 +195,28 @@ export function firstIdAt(ms: number): string {
 
 const presentState = sql<string>`CASE ${live.status} WHEN 'preparing' THEN 'queued' ELSE coalesce(${live.status}, ${jobs.state}) END`;
 
+/** Not the newest job's row that was emptied when its time was over. */
+const hasContent = or(isNull(jobs.finished_at), isNotNull(jobs.expires_at));
+
+function readable(row: typeof live.$inferSelect): LiveJob | null {
+  try {
+    return liveJobOf(row);
+  } catch {
+    return null;
+  }
+}
+
 function whereOf(filter: JobFilter, cursor: JobId | null): SQL | undefined {
+  return and(hasContent, cursor === null ? undefined : sql`${jobs.job} < ${cursor}`, asked(filter));
+}
+
+/** Undefined: all. */
+function asked(filter: JobFilter): SQL | undefined {
   const metadata = Object.entries(filter.metadata).map(
     ([name, value]) =>
       sql`EXISTS (SELECT 1 FROM json_each(${jobs.doc}, '$.order.metadata') AS m WHERE m.key = ${name} AND m.value = ${value})`,
   );
   return and(
-    cursor === null ? undefined : sql`${jobs.job} < ${cursor}`,
     filter.status === null ? undefined : inArray(presentState, [...filter.status]),
     // Ids are never behind the time of submit, so they bound the search before any row is read.
     filter.created_after_ms === null ? undefined : gte(jobs.job, firstIdAt(filter.created_after_ms - 999)),

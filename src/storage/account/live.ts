@@ -20,6 +20,8 @@ export type LiveTable = {
   /** Replaces the row as it was read; throws when it is no longer that row, which one transaction rules out. */
   replace(was: LiveJob, now: LiveJob): void;
   remove(job: LiveJob): void;
+  /** Deletes a row that cannot be read. */
+  discard(job: JobId): void;
   totals(): Readonly<Totals>;
   /** Queued jobs dispatched before `job`, counting to at most `atMost`. */
   countBefore(job: LiveJob, atMost: number): number;
@@ -49,7 +51,7 @@ export function liveTable(db: AccountDb, memory: AccountMemory): LiveTable {
   };
 }
 
-function rowsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "get" | "insert" | "replace" | "remove"> {
+function rowsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "get" | "insert" | "replace" | "remove" | "discard"> {
   const isJob = eq(live.job, slot("job"));
   const get = db.select().from(live).where(isJob).prepare();
   const insert = db.insert(live).values(slots(live)).prepare();
@@ -81,6 +83,10 @@ function rowsOf(db: AccountDb, tally: Tally): Pick<LiveTable, "get" | "insert" |
     remove: (job) => {
       remove.run({ job: job.job });
       tally.moved(countedOf(job), null);
+    },
+    discard: (job) => {
+      remove.run({ job });
+      tally.forget();
     },
   };
 }
