@@ -9,7 +9,9 @@ const SHOWN_BYTES = 200_000;
 
 /** Nodes of the form for one operation. */
 export function tryForm(method, path, operation, components) {
-  const fields = (operation.parameters ?? []).map((parameter) => field(parameter, components));
+  // Whom a service key acts for stands once for all, beside the key.
+  const asked = (operation.parameters ?? []).filter(({ name }) => name !== "X-User-ID");
+  const fields = asked.map((parameter) => field(parameter, components));
   const content = operation.requestBody?.content?.["application/json"];
   const body = content ? bodyField(content, components) : null;
   const answer = element("output", { hidden: true });

@@ -10,6 +10,7 @@ import { ERROR_STATUS, type ErrorCode } from "../protocol/errors.ts";
 import type { AppEnv } from "./context.ts";
 import { POLICIES, type RoutePolicy } from "./middleware/policies.ts";
 import { ensureRateHeaders } from "./rate-headers.ts";
+import { answerHeaders, type HeaderName, requestHeaders } from "./route-headers.ts";
 
 export type RouteSet = OpenAPIHono<AppEnv>;
 export type RouteHandler = (c: Context<AppEnv>) => Promise<Response> | Response;
@@ -17,6 +18,8 @@ export type RouteHandler = (c: Context<AppEnv>) => Promise<Response> | Response;
 export type RouteSpec = Omit<RouteConfig, "responses" | "security"> & {
   policy: RoutePolicy;
   responses: RouteConfig["responses"];
+  /** Headers of its answers beyond those of every route of its policy, by status. */
+  answerHeaders?: { readonly [status: number]: readonly HeaderName[] };
   /** Error codes beyond those every keyed route may answer. */
   errors?: readonly ErrorCode[];
   /** How a dialect spells its errors; left out: CONTRACT 1's envelope and each code's one status. */
@@ -43,14 +46,21 @@ export function newRouteSet(): RouteSet {
 
 /** Adds one route: `path` in OpenAPI's spelling (`/jobs/{id}`), relative to where the set is mounted. */
 export function addRoute(routes: RouteSet, spec: RouteSpec, handler: RouteHandler): void {
-  const { policy, errors, errorForm, aliases, when, ...config } = spec;
+  const { policy, errors, errorForm, aliases, when, answerHeaders: own = {}, ...config } = spec;
   const { check, codes: policyCodes, schemes } = POLICIES[policy];
   const codes = [...EVERY_ROUTE, ...policyCodes, ...(errors ?? [])];
+  const responses = { ...config.responses, ...errorResponses(codes, errorForm ?? NATIVE) };
   const route = createRoute({
     ...config,
+    request: { ...config.request, ...requestHeaders(policy, config.request?.headers) },
     security: schemes.map((scheme) => ({ [scheme]: [] })),
     "x-auth": policy,
-    responses: { ...config.responses, ...errorResponses(codes, errorForm ?? NATIVE) },
+    responses: Object.fromEntries(
+      Object.entries(responses).map(([status, response]) => [
+        status,
+        { ...response, ...answerHeaders(policy, Number(status), own[Number(status)]) },
+      ]),
+    ),
   });
   routes.openAPIRegistry.registerPath(route);
   routes.on(config.method.toUpperCase(), [route.getRoutingPath(), ...(aliases ?? [])], async (c, next) => {

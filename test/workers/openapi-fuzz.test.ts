@@ -17,7 +17,7 @@ type DocumentedOperation = {
   "x-auth"?: string;
   parameters?: Parameter[];
   requestBody?: { content: Content<Schema> };
-  responses: { [status: string]: { content?: Content<AnswerSchema> } };
+  responses: { [status: string]: { content?: Content<AnswerSchema>; headers?: { [name: string]: unknown } } };
 };
 type Document = {
   paths: { [path: string]: { [method: string]: DocumentedOperation } };
@@ -26,6 +26,8 @@ type Document = {
 
 /** Where 503 says something true of a system without agents. */
 const MAY_BE_UNAVAILABLE = /^\/(?:readyz$|api\/v1\/generate)/;
+/** Headers that an answer carries only where its description says so. */
+const SOMETIMES = new Set(["Link", "Preference-Applied"]);
 /** Cloudflare's queue API, the one thing outside: an empty queue. */
 const EMPTY_QUEUE = {
   success: true,
@@ -89,6 +91,10 @@ function operationOf(path: string, method: string, documented: DocumentedOperati
   const answers = Object.entries(documented.responses).map(
     ([status, { content }]) => [Number(status), content?.["application/json"]?.schema ?? null] as const,
   );
+  const headers = Object.entries(documented.responses).map(
+    ([status, answer]) =>
+      [Number(status), Object.keys(answer.headers ?? {}).filter((name) => !SOMETIMES.has(name))] as const,
+  );
   return {
     method,
     path,
@@ -96,6 +102,7 @@ function operationOf(path: string, method: string, documented: DocumentedOperati
     parameters: documented.parameters ?? [],
     body: body === undefined ? null : { schema: body.schema ?? {}, example: body.example },
     answers: new Map(answers),
+    headers: new Map(headers),
   };
 }
 
@@ -110,6 +117,8 @@ async function faultOf(operation: Operation, { path, init }: Asked): Promise<str
   if (status >= 500 && !(status === 503 && MAY_BE_UNAVAILABLE.test(operation.path))) return `5xx: ${shown}`;
   const schema = operation.answers.get(status);
   if (schema === undefined) return `undocumented status: ${shown}`;
+  const lacking = operation.headers.get(status)?.filter((name) => !answer.headers.has(name)) ?? [];
+  if (lacking.length > 0) return `without ${lacking.join(", ")}: ${shown}`;
   if (!isJson || schema === null) return null;
   const { valid, errors } = new Validator({ ...schema, components: document.components }, "2020-12").validate(
     JSON.parse(text),

@@ -9,6 +9,7 @@ import type { AppEnv } from "../context.ts";
 import { addRoute } from "../documented-route.ts";
 import { errorExamples } from "../error-examples.ts";
 import { pageFile } from "../page-file.ts";
+import { headerComponents } from "../route-headers.ts";
 import { explorer } from "./health-documents.ts";
 
 const ABOUT = `Submit ComfyUI jobs, follow them live, fetch what they made.
@@ -19,13 +20,24 @@ const EXPLORER_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'
 
 /** Adds `/docs` and `/openapi.json` to the app, after every other route. */
 export function addDocsRoutes(app: OpenAPIHono<AppEnv>): void {
-  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
+  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", {
+    type: "http",
+    scheme: "bearer",
+    description: "An API key, `ce_user_…`, `ce_service_…` or `ce_admin_…`; on `/agent/v1` an agent's token.",
+  });
   app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {
     type: "apiKey",
     in: "header",
     name: "X-API-Key",
+    description: "The same keys.",
   });
-  app.openAPIRegistry.registerComponent("securitySchemes", "ticket", { type: "apiKey", in: "query", name: "ticket" });
+  app.openAPIRegistry.registerComponent("securitySchemes", "ticket", {
+    type: "apiKey",
+    in: "query",
+    name: "ticket",
+    description: "For browsers, to watch one job: `POST /api/v1/jobs/{id}/ticket`.",
+  });
+  for (const [name, header] of headerComponents()) app.openAPIRegistry.registerComponent("headers", name, header);
   for (const [code, example] of errorExamples()) app.openAPIRegistry.registerComponent("examples", code, example);
   for (const doc of explorer) addRoute(app, doc, (c) => pageFile(c, doc.path, EXPLORER_POLICY));
   let text: string | null = null;

@@ -27,6 +27,7 @@ export const generate: RouteSpec = {
     202: jsonContent(jobViewSchema, "The job goes on."),
     200: jsonContent(jobViewSchema, "The job of an earlier request with this Idempotency-Key is over."),
   },
+  answerHeaders: { 201: ["Location"], 202: ["Location"], 200: ["Location", "Idempotent-Replayed"] },
   errors: [...SUBMIT_ERRORS, "TIMEOUT"],
 };
 
@@ -55,5 +56,6 @@ export const generateBatch: RouteSpec = {
     202: jsonContent(generatedBatchSchema, "Some go on."),
     200: jsonContent(generatedBatchSchema, "The jobs of an earlier request with this Idempotency-Key are over."),
   },
+  answerHeaders: { 200: ["Idempotent-Replayed"] },
   errors: SUBMIT_ERRORS,
 };

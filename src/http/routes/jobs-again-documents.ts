@@ -27,6 +27,7 @@ export const rerun: RouteSpec = {
     202: jsonContent(receiptSchema, "Accepted as a job of its own; `Location` names it."),
     200: jsonContent(receiptSchema, "The job of an earlier request with this Idempotency-Key."),
   },
+  answerHeaders: { 202: ["Location"], 200: ["Location", "Idempotent-Replayed"] },
   errors: [
     "NOT_FOUND",
     "CONFLICT",

@@ -31,5 +31,6 @@ export const bulk: RouteSpec = {
     202: jsonContent(jobBatchSchema, "Accepted, in the order sent."),
     200: jsonContent(jobBatchSchema, "The jobs of an earlier request with this Idempotency-Key."),
   },
+  answerHeaders: { 200: ["Idempotent-Replayed"] },
   errors: SUBMIT_ERRORS,
 };

@@ -75,6 +75,11 @@ export const submit: RouteSpec = {
       "The job of an earlier request with this Idempotency-Key; with `Prefer: wait` its view.",
     ),
   },
+  answerHeaders: {
+    202: ["Location", "Preference-Applied"],
+    201: ["Location", "Preference-Applied"],
+    200: ["Location", "Idempotent-Replayed", "Preference-Applied"],
+  },
   errors: SUBMIT_ERRORS,
 };
 
@@ -87,6 +92,7 @@ export const list: RouteSpec = {
   description: "Also `metadata.<key>=<value>`, any number of times.",
   request: { query: listQuerySchema },
   responses: { 200: jsonContent(jobListSchema, "One page; `Link: rel=next` when there is another.") },
+  answerHeaders: { 200: ["Link"] },
 };
 
 export const read: RouteSpec = {
@@ -97,6 +103,7 @@ export const read: RouteSpec = {
   summary: "Read a job",
   request: { params: id, headers: z.object({ "If-None-Match": z.string().optional() }) },
   responses: { 200: view("The job, links signed now."), 304: { description: "Nothing you can see has changed." } },
+  answerHeaders: { 200: ["ETag"], 304: ["ETag"] },
   errors: ["NOT_FOUND"],
 };
 
@@ -136,6 +143,7 @@ export const artifact: RouteSpec = {
     302: { description: "To a freshly signed URL." },
     200: { description: "A text without a file.", content: { "text/plain": { schema: z.string() } } },
   },
+  answerHeaders: { 302: ["Location"] },
   errors: ["NOT_FOUND"],
 };
 

@@ -15,6 +15,8 @@ export type Operation = {
   body: { schema: Schema; example?: unknown } | null;
   /** Status -> its JSON schema; null where the answer is no JSON. */
   answers: Map<number, AnswerSchema | null>;
+  /** Headers that its answers always carry, by status. */
+  headers: Map<number, string[]>;
 };
 export type Caller = { key: string /** X-User-ID; empty: not sent. */; user: string };
 /** Who may call what, by policy, and ids of what exists and what does not. */
