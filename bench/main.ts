@@ -8,6 +8,7 @@ import { measureAddedLatency } from "./measures/added-latency.ts";
 import { measureBackToBack } from "./measures/back-to-back.ts";
 import { measureBursts } from "./measures/bursts.ts";
 import { measureCancelInterrupt } from "./measures/cancel-interrupt.ts";
+import { measureControlSockets } from "./measures/control-sockets.ts";
 import { measureDispatch } from "./measures/dispatch.ts";
 import { measureIdleSockets } from "./measures/idle-sockets.ts";
 import { measureLargeOutputs } from "./measures/large-outputs.ts";
@@ -25,6 +26,7 @@ const MEASURES = {
   crowd: measureSubmitCrowd,
   bursts: measureBursts,
   dispatch: measureDispatch,
+  control: measureControlSockets,
   webhooks: measureWebhookLag,
   streams: measureStreams,
   idle: measureIdleSockets,

@@ -25,6 +25,14 @@ const controlSchema = z.object({
 });
 export type ControlAttachment = z.infer<typeof controlSchema>;
 
+/** A control socket, and what its agent told on it. */
+export type Present = { readonly socket: WebSocket; readonly kept: ControlAttachment };
+
+/** An agent process: the same token may run in several. Null until it said hello. */
+export function idOf({ agent, instance }: ControlAttachment): string | null {
+  return instance === null ? null : `${agent}/${instance}`;
+}
+
 export function controlAttachmentOf(socket: WebSocket): ControlAttachment | null {
   const parsed = controlSchema.safeParse(socket.deserializeAttachment());
   return parsed.success ? parsed.data : null;

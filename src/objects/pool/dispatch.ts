@@ -9,7 +9,7 @@ import { ReadyList } from "../../domain/ready-list.ts";
 import { count } from "../../platform/metrics.ts";
 import { parseRef } from "../../protocol/ids.ts";
 import type { Offer } from "../contract.ts";
-import type { Fleet, Gone, LoadedBy } from "./fleet.ts";
+import type { Fleet, Gone } from "./fleet.ts";
 import type { SlotChange } from "./slot.ts";
 
 /** The longest the object sleeps between two looks at a list that is not empty. */
@@ -21,7 +21,6 @@ const MAX_REMEMBERED = 5_000;
 
 export class Dispatch {
   readonly #presence: Fleet;
-  readonly #loadedBy: LoadedBy;
   readonly #list = new ReadyList();
   /** Ref -> to which agent process it was offered last, and the weight of its account. */
   readonly #sent = new Map<string, { agent: string; weight: number }>();
@@ -31,9 +30,8 @@ export class Dispatch {
   readonly #askedBack = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(presence: Fleet, loadedBy: LoadedBy) {
+  constructor(presence: Fleet) {
     this.#presence = presence;
-    this.#loadedBy = loadedBy;
   }
 
   get ready(): number {
@@ -58,7 +56,7 @@ export class Dispatch {
 
   declined(ref: string, agent: string): void {
     count("comfy_edge_offers_total", { outcome: "declined" });
-    const able = [...this.#presence.candidates(this.#loadedBy), ...this.#presence.aheadCandidates(this.#loadedBy)];
+    const able = [...this.#presence.candidates(), ...this.#presence.aheadCandidates()];
     const busy = !able.some(({ id }) => id === agent);
     if (busy) this.#list.missed(ref, agent);
     else this.#list.refused(ref, agent, Date.now());
@@ -109,8 +107,8 @@ export class Dispatch {
   #giver(now: number) {
     // Who is idle changes with what agents say, not with what they are told: asked once for any number of offers.
     const none = this.#list.size === 0;
-    const idle = none ? [] : this.#presence.candidates(this.#loadedBy);
-    const busy = none ? [] : this.#presence.aheadCandidates(this.#loadedBy);
+    const idle = none ? [] : this.#presence.candidates();
+    const busy = none ? [] : this.#presence.aheadCandidates();
     return () => {
       const toIdle = this.#list.give(idle, now);
       const given = toIdle ?? this.#list.give(busy, now);
@@ -136,7 +134,7 @@ export class Dispatch {
     const open = waiting.filter(({ ref }) => !this.#askedBack.has(ref));
     // While jobs are left in the list, who is idle is offered those.
     if (open.length === 0 || this.#list.size > 0) return [];
-    const idle = this.#presence.candidates(this.#loadedBy);
+    const idle = this.#presence.candidates();
     return open
       .filter(({ agent }) => idle.some(({ id }) => id !== agent))
       .map(({ ref, agent, since }) => ({ ref, agent, due: since + ASK_BACK_MS }));

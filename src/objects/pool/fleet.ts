@@ -14,9 +14,9 @@ export type LoadedBy = (hash: string) => ReadonlySet<string>;
 
 export type Fleet = {
   /** Those with at least one idle slot. */
-  candidates(loadedBy: LoadedBy): Candidate[];
+  candidates(): Candidate[];
   /** Those with a slot that would claim one job ahead of the end of its present one. */
-  aheadCandidates(loadedBy: LoadedBy): Candidate[];
+  aheadCandidates(): Candidate[];
   /** Jobs that wait behind a run, where, and since when (ms UTC). */
   claimedAhead(): { ref: string; agent: string; since: number }[];
   /** True when a slot of any agent runs or prepares this. */

@@ -33,12 +33,12 @@ import {
 } from "../contract.ts";
 import { metricsSinks } from "../locate.ts";
 import { answerClose, closeQuietly } from "../sockets.ts";
-import { controlIdentityOf } from "./attachment.ts";
+import { controlIdentityOf, idOf, type Present } from "./attachment.ts";
 import { CatalogueOfPool } from "./catalogue.ts";
 import { Dispatch } from "./dispatch.ts";
 import { takeFigures } from "./figures.ts";
 import { FOREVER, Holds } from "./holds.ts";
-import { idOf, Presence, type Present, sendDown } from "./presence.ts";
+import { Presence, sendDown } from "./presence.ts";
 import { Rests } from "./rests.ts";
 import { Roster } from "./roster.ts";
 
@@ -63,9 +63,12 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     this.#pool = poolNameSchema.parse(ctx.id.name);
     this.#database = openPoolDatabase(ctx.storage);
     this.#holds = new Holds(this.#database);
-    this.#presence = new Presence((agent) => this.#mayWork(agent));
+    this.#presence = new Presence(
+      (agent) => this.#mayWork(agent),
+      (hash) => this.#loadedBy(hash),
+    );
     this.#roster = new Roster(this.#pool, this.#database, this.#holds, this.#presence);
-    this.#dispatch = new Dispatch(this.#presence, (hash) => this.#loadedBy(hash));
+    this.#dispatch = new Dispatch(this.#presence);
     this.#catalogue = new CatalogueOfPool({
       pool: this.#pool,
       bucket: env.ARTIFACTS,

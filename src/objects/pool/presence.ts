@@ -7,29 +7,34 @@ import { typicalRuns } from "../../domain/typical-runs.ts";
 import { type ControlDown, type ControlUp, MAX_RUNS_TOLD } from "../../protocol/agent-api.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { closeQuietly, sendJson } from "../sockets.ts";
-import { type ControlAttachment, controlAttachmentOf } from "./attachment.ts";
+import { type ControlAttachment, controlAttachmentOf, idOf, type Present } from "./attachment.ts";
 import type { Fleet, Gone, LoadedBy } from "./fleet.ts";
-import { changeOf, isBusy, nextSlot, type Slot, type SlotChange, type SlotReport } from "./slot.ts";
+import { Processes } from "./processes.ts";
+import { changeOf, isBusy, nextSlot, type SlotChange, type SlotReport } from "./slot.ts";
 
 type Hello = Extract<ControlUp, { type: "hello" }>;
 
-export type Present = { readonly socket: WebSocket; readonly kept: ControlAttachment };
 export class Presence implements Fleet {
   readonly #open = new Map<WebSocket, Present>();
-  /** Agent process and slot -> model files it says it has in memory. Lost with the object's memory: a preference, no more. */
-  readonly #loaded = new Map<string, readonly string[]>();
+  readonly #processes: Processes;
   readonly #mayWork: (agent: string) => boolean;
 
   /** @param mayWork whether an agent may be given new work at all. */
-  constructor(mayWork: (agent: string) => boolean) {
+  constructor(mayWork: (agent: string) => boolean, loadedBy: LoadedBy) {
     this.#mayWork = mayWork;
+    this.#processes = new Processes(loadedBy);
   }
 
   /** After a start with empty memory. */
   recall(sockets: readonly WebSocket[]): void {
-    for (const socket of sockets) {
+    const found = sockets.flatMap((socket) => {
       const kept = controlAttachmentOf(socket);
-      if (kept !== null && socket.readyState === WebSocket.OPEN) this.#open.set(socket, { socket, kept });
+      return kept !== null && socket.readyState === WebSocket.OPEN ? [{ socket, kept }] : [];
+    });
+    // Of two of one process the newer counts.
+    for (const present of found.sort((a, b) => a.kept.order - b.kept.order)) {
+      this.#open.set(present.socket, present);
+      this.#processes.set(present);
     }
   }
 
@@ -46,7 +51,7 @@ export class Presence implements Fleet {
   /** Takes in who a socket is. An older socket of the same process is closed; what its slots run is carried over. */
   greet(present: Present, hello: Hello, now: number): SlotChange[] {
     const id = `${present.kept.agent}/${hello.instance}`;
-    const older = this.#find(id);
+    const older = this.#processes.get(id);
     const before = older?.kept.slots ?? [];
     if (older && older.socket !== present.socket) {
       this.#open.delete(older.socket);
@@ -76,7 +81,7 @@ export class Presence implements Fleet {
     const next = nextSlot(known, report, now);
     const slots = [...present.kept.slots.filter((s) => s !== known), next].sort((a, b) => a.slot - b.slot);
     const id = idOf(present.kept);
-    if (id !== null) this.#loaded.set(`${id}/${report.slot}`, report.loaded ?? []);
+    if (id !== null) this.#processes.toldLoaded(id, report.slot, report.loaded ?? []);
     const { ran } = report;
     const runs = ran ? [...present.kept.runs, ran].slice(-MAX_RUNS_TOLD) : present.kept.runs;
     this.#keep({ socket: present.socket, kept: { ...present.kept, slots, runs } });
@@ -89,8 +94,8 @@ export class Presence implements Fleet {
     if (!present) return null;
     this.#open.delete(socket);
     const id = idOf(present.kept);
-    if (id === null || this.#find(id)) return null;
-    for (const { slot } of present.kept.slots) this.#loaded.delete(`${id}/${slot}`);
+    if (id === null || this.#processes.get(id)?.socket !== socket) return null;
+    this.#processes.delete(id);
     return { id, slots: present.kept.slots };
   }
 
@@ -105,42 +110,26 @@ export class Presence implements Fleet {
     return gone;
   }
 
-  /** Those with at least one idle slot. */
-  candidates(loadedBy: LoadedBy): Candidate[] {
-    return this.#having(({ state }) => state === "idle", loadedBy);
+  candidates(): Candidate[] {
+    return this.#processes.idle(this.#mayWork);
   }
 
-  /** Those with a slot that would claim one job ahead of the end of its present one. */
-  aheadCandidates(loadedBy: LoadedBy): Candidate[] {
-    return this.#having(({ state, ahead, next }) => state === "busy" && ahead && next === null, loadedBy);
+  aheadCandidates(): Candidate[] {
+    return this.#processes.ahead(this.#mayWork);
   }
 
-  #having(fits: (slot: Slot) => boolean, loadedBy: LoadedBy): Candidate[] {
-    return this.#known().flatMap(({ id, kept }) => {
-      const free = kept.slots.filter(fits).length;
-      if (free === 0 || !this.#mayWork(kept.agent)) return [];
-      const told = kept.slots.flatMap(({ slot }) => this.#loaded.get(`${id}/${slot}`) ?? []);
-      return [{ id, free, loaded: new Set([...loadedBy(kept.capability_hash), ...told]) }];
-    });
-  }
-
-  /** Jobs that wait behind a run, and where. */
   claimedAhead(): { ref: string; agent: string; since: number }[] {
-    return this.#known().flatMap(({ id, kept }) =>
-      kept.slots.flatMap(({ next, next_since }) =>
-        next === null ? [] : [{ ref: next, agent: id, since: next_since }],
-      ),
-    );
+    return this.#processes.claimedAhead();
   }
 
   /** What each agent process says it has, by its hash; the empty text where it did not say. */
   capabilities(): string[] {
-    return this.#known().map(({ kept }) => kept.capability_hash);
+    return this.#processes.all().map(({ kept }) => kept.capability_hash);
   }
 
   /** True when a slot of any agent runs or prepares this. */
   runs(ref: string): boolean {
-    return this.#known().some(({ kept }) => kept.slots.some((slot) => slot.ref === ref || slot.next === ref));
+    return this.#processes.all().some(({ kept }) => kept.slots.some((slot) => slot.ref === ref || slot.next === ref));
   }
 
   isOnline(agent: string): boolean {
@@ -149,66 +138,52 @@ export class Presence implements Fleet {
 
   /** What each process of an agent told last. */
   processesOf(agent: string): ControlAttachment[] {
-    return this.#known().flatMap(({ kept }) => (kept.agent === agent ? [kept] : []));
+    return this.#processes.all().flatMap(({ kept }) => (kept.agent === agent ? [kept] : []));
   }
 
   /** The agents that are here, each once. */
   online(): string[] {
-    return [...new Set(this.#known().map(({ kept }) => kept.agent))];
+    return [...new Set(this.#processes.all().map(({ kept }) => kept.agent))];
   }
 
   /** To every process of an agent. */
   tell(agent: string, message: ControlDown): void {
-    for (const { socket, kept } of this.#known()) if (kept.agent === agent) sendDown(socket, message);
+    for (const { socket, kept } of this.#processes.all()) if (kept.agent === agent) sendDown(socket, message);
   }
 
   /** Those that take work, now or after what they run, and since when each has what it has (ms UTC). */
   able(): { agent: string; told_at: number }[] {
-    return this.#known().flatMap(({ kept: { agent, told_at, slots } }) =>
-      this.#mayWork(agent) && slots.some(({ state }) => state !== "sick" && state !== "paused")
-        ? [{ agent, told_at }]
-        : [],
-    );
+    return this.#processes
+      .all()
+      .flatMap(({ kept: { agent, told_at, slots } }) =>
+        this.#mayWork(agent) && slots.some(({ state }) => state !== "sick" && state !== "paused")
+          ? [{ agent, told_at }]
+          : [],
+      );
   }
 
   /** Milliseconds that a workflow of each shape takes, by the latest runs of all that are here. */
   typicalRuns(): { [shape: string]: number } {
-    return typicalRuns(this.#known().flatMap(({ kept }) => kept.runs));
+    return typicalRuns(this.#processes.all().flatMap(({ kept }) => kept.runs));
   }
 
   counts(): { online: number; busy: number } {
-    const known = this.#known();
+    const known = this.#processes.all();
     const busy = known.filter(({ kept }) => kept.slots.some(({ state }) => isBusy(state)));
     return { online: known.length, busy: busy.length };
   }
 
   /** False when there is no such process, or its socket is closing. */
   send(id: string, message: ControlDown): boolean {
-    const present = this.#find(id);
+    const present = this.#processes.get(id);
     return present !== null && sendDown(present.socket, message);
-  }
-
-  #known(): { id: string; socket: WebSocket; kept: ControlAttachment }[] {
-    return [...this.#open.values()].flatMap(({ socket, kept }) => {
-      const id = idOf(kept);
-      return id === null ? [] : [{ id, socket, kept }];
-    });
-  }
-
-  #find(id: string): Present | null {
-    const found = this.#known().filter((present) => present.id === id);
-    return found.sort((a, b) => b.kept.order - a.kept.order)[0] ?? null;
   }
 
   #keep(present: Present): void {
     this.#open.set(present.socket, present);
+    this.#processes.set(present);
     present.socket.serializeAttachment(present.kept);
   }
-}
-
-/** An agent process: the same token may run in several. Null until it said hello. */
-export function idOf({ agent, instance }: ControlAttachment): string | null {
-  return instance === null ? null : `${agent}/${instance}`;
 }
 
 export function sendDown(socket: WebSocket, message: ControlDown): boolean {

@@ -25,14 +25,14 @@ export type Server = {
   add(offers: readonly Offer[]): void;
   changed(change: SlotChange, agent: string): void;
 };
-export const fair = (fleet: Fleet): Server => new Dispatch(fleet, () => new Set());
+export const fair = (fleet: Fleet): Server => new Dispatch(fleet);
 
 /** First come, first served, to the first idle agent. */
 export function fifo(fleet: Fleet): Server {
   const queue: Offer[] = [];
   const given = new Set<string>();
   const run = () => {
-    for (const { id } of fleet.candidates(() => new Set())) {
+    for (const { id } of fleet.candidates()) {
       if (given.has(id)) continue;
       const next = queue.shift();
       if (!next) return;

@@ -28,7 +28,7 @@ describe("a job claimed ahead", () => {
     const fleet = new FakeFleet(["a", "b"]);
     const next = offer();
     Object.assign(fleet.of("a"), { state: "busy", ref: offer().ref, next: { ref: next.ref, since: Date.now() } });
-    return { fleet, next, dispatch: new Dispatch(fleet, () => new Set()) };
+    return { fleet, next, dispatch: new Dispatch(fleet) };
   }
   const asked = (fleet: FakeFleet) => fleet.told.filter(({ message }) => message.type === "give_back");
 
