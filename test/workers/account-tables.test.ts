@@ -105,12 +105,11 @@ describe("an effect", () => {
         kind: "delete_objects" as const,
         body: { prefix: "x" },
         due_at: 1,
-        tries: 0,
         created_at: 0,
       };
       tables.outbox.put(entry);
       tables.outbox.put({ ...entry, due_at: 2 });
-      expect(tables.outbox.due(10, 10)).toEqual({ entries: [entry], broken: [] });
+      expect(tables.outbox.due(10, 10)).toEqual({ entries: [{ ...entry, tries: 0 }], broken: [] });
     });
   });
 });

@@ -11,7 +11,7 @@ import { migrate, versionOf } from "../../src/storage/migrator.ts";
 import { openPoolDatabase } from "../../src/storage/pool/database.ts";
 import { anyJobs, bindings, clientOf, freshAccount, newJob, objectOf, renewal } from "./support/account.ts";
 import { completeWell, NOON, pass } from "./support/attempts.ts";
-import { OLD_DELIVERY, OLD_ENDPOINT, OLD_JOBS, writeOldAccount } from "./support/old-account.ts";
+import { hasEmptied, OLD_DELIVERY, OLD_ENDPOINT, OLD_JOBS, writeOldAccount } from "./support/old-account.ts";
 import { OLD_NONCE } from "./support/old-documents.ts";
 import { quiet } from "./support/steps.ts";
 
@@ -83,7 +83,8 @@ describe.each(versions)("an account that was written at version %i", (version) =
     const again = await account.submit([newJob()], { idempotency: { key: "k", fingerprint: "f" } });
     expect(again).toMatchObject({ value: { replayed: true, records: [{ job: OLD_JOBS.done }] } });
     const list = await account.stub().listJobs(account.auth, anyJobs);
-    expect(list).toMatchObject({ value: { total: 5 } });
+    // One past its time is counted until the next sweep.
+    expect(list).toMatchObject({ value: { total: hasEmptied(version) ? 6 : 5 } });
     expect(list.ok && list.value.records.map(({ status }) => status)).toEqual([
       "queued",
       "queued",
@@ -109,8 +110,9 @@ describe.each(versions)("an account that was written at version %i", (version) =
       });
       expect(live.get(OLD_JOBS.untold)).toMatchObject({ lease: null, publish_at: NOON + 30_000 });
       expect(live.get(OLD_JOBS.held)).toMatchObject({ ring_at: null, memo: { events: [{ to: "queued" }] } });
-      expect(expiry.expired(NOON + 29 * DAY_MS - 1, 10)).toEqual([]);
-      expect(expiry.expired(NOON + 29 * DAY_MS, 10)).toHaveLength(2);
+      const over = hasEmptied(version) ? 1 : 0;
+      expect(expiry.expired(NOON + 29 * DAY_MS - 1, 10)).toHaveLength(over);
+      expect(expiry.expired(NOON + 29 * DAY_MS, 10)).toHaveLength(2 + over);
     });
     if (version < 3) return;
     const deliveries = await account

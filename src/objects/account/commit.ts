@@ -80,7 +80,7 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
     const now = ctx.now();
     const id = `delete:${prefix}`;
     const due_at = now + DISCARD_AFTER_MS;
-    tables.outbox.put({ id, kind: "delete_objects", body: { prefix }, due_at, tries: 0, created_at: now });
+    tables.outbox.put({ id, kind: "delete_objects", body: { prefix }, due_at, created_at: now });
     wantBy(effects, due_at);
   }
   if (was.status === "queued" && was.ring_at !== null && isEnded(job.status)) effects.withdraw.push(was);

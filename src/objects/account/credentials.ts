@@ -57,7 +57,7 @@ export function disableAccount(ctx: AccountContext, cancelJobs: boolean, operato
   const disabled = changed(ctx, "disable_user", operator, (tables, now, effects, profile) => {
     if (profile.disabled_at === null) tables.profile.change({ disabled_at: now });
     if (cancelJobs && cancelSome(ctx, tables, now, effects)) {
-      tables.outbox.put({ id: CANCEL_REST, kind: "cancel", body: {}, due_at: now, tries: 0, created_at: now });
+      tables.outbox.put({ id: CANCEL_REST, kind: "cancel", body: {}, due_at: now, created_at: now });
       wantBy(effects, now);
     }
   });
@@ -78,7 +78,7 @@ export function eraseAccount(ctx: AccountContext, operator: Operator): Result<Ac
     tables.profile.change({ name, limits: null, erased_at: now, disabled_at: profile.disabled_at ?? now });
     tables.keys.eraseAll(now);
     cancelSome(ctx, tables, now, effects);
-    tables.outbox.put({ id: "erase", kind: "erase", body: {}, due_at: now, tries: 0, created_at: now });
+    tables.outbox.put({ id: "erase", kind: "erase", body: {}, due_at: now, created_at: now });
     wantBy(effects, now);
   });
   if (erased.ok) recheckViewers(ctx);

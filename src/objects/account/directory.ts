@@ -40,7 +40,6 @@ export function oweDirectory(ctx: AccountContext, owed: Owed, effects: Effects):
     kind: "directory",
     body: { user, keys, agents, audit },
     due_at: now + AFTER_MS,
-    tries: 0,
     created_at: now,
   });
   if (user) tables.profile.change({ directory_at: now });

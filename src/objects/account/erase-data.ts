@@ -47,7 +47,7 @@ function eraseIn(
   // Once now, and once when no upload URL of its attempts can be alive any more.
   for (const due_at of [now, now + DISCARD_AFTER_MS]) {
     const id = `delete:${prefix}:${due_at === now ? "now" : "later"}`;
-    tables.outbox.put({ id, kind: "delete_objects", body: { prefix }, due_at, tries: 0, created_at: now });
+    tables.outbox.put({ id, kind: "delete_objects", body: { prefix }, due_at, created_at: now });
     wantBy(effects, due_at);
   }
   return ok(null);

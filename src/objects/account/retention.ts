@@ -30,7 +30,7 @@ export function expireJobs(tables: AccountTables, now: number): { jobs: number; 
   for (let n = 0; n < keys.length; n += KEYS) {
     const id = `expire:${now}:${keys[n]}`;
     const body = { keys: keys.slice(n, n + KEYS) };
-    tables.outbox.put({ id, kind: "delete_keys", body, due_at: now, tries: 0, created_at: now });
+    tables.outbox.put({ id, kind: "delete_keys", body, due_at: now, created_at: now });
   }
   const newest = tables.jobs.newest()?.job;
   const last = gone.find(({ job }) => job === newest);

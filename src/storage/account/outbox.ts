@@ -35,8 +35,12 @@ export type OutboxEntry = Effect & {
   readonly created_at: number;
 };
 
+/** By effect, so that kind and body stay together. */
+type Untried<T> = T extends OutboxEntry ? Omit<T, "tries"> : never;
+
 export type OutboxTable = {
-  put(entry: OutboxEntry): void;
+  /** Not yet tried; one that is there already stays as it is. */
+  put(entry: Untried<OutboxEntry>): void;
   /** What is due, the longest first. `broken`: ids of rows that cannot be read, which keep back none of the others. */
   due(now: number, limit: number): { readonly entries: OutboxEntry[]; readonly broken: string[] };
   /** What the directory has not heard, due or not, the oldest first. */
@@ -77,7 +81,7 @@ export function outboxTable(db: AccountDb): OutboxTable {
     .from(outbox)
     .prepare();
   return {
-    put: (entry) => put.run({ ...entry, body: JSON.stringify(entry.body) }),
+    put: (entry) => put.run({ ...entry, tries: 0, body: JSON.stringify(entry.body) }),
     due: (now, limit) => {
       const rows = due.all({ now, at_most: limit });
       const entries = rows.flatMap((row) => readable(() => entryOf(row)) ?? []);

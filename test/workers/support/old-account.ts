@@ -27,6 +27,10 @@ export const OLD_JOBS = {
   held: jobIdSchema.parse("j_00000000d005"),
 };
 
+const EMPTIED = jobIdSchema.parse("j_00000000c001");
+/** Before, all rows of ended jobs were given their time; after, such a row goes when another is newer. */
+export const hasEmptied = (version: number) => version >= 5 && version < 9;
+
 /** Makes the database at `version` with everything in it. @returns keys of the bucket: of the result, and of what is owed a deletion. */
 export function writeOldAccount(
   storage: DurableObjectStorage,
@@ -56,6 +60,10 @@ export function writeOldAccount(
   const kept = version >= 5 ? { expires_at: ended + 30 * DAY_MS } : {};
   for (const job of [OLD_JOBS.done, OLD_JOBS.untold])
     put("jobs", { ...jobRow(job, ended, outcomeOf(ended, job === OLD_JOBS.done ? result : null)), ...kept });
+  // Once the newest, then past its time.
+  const gone = now - 40 * DAY_MS;
+  if (hasEmptied(version))
+    put("jobs", { ...jobRow(EMPTIED, gone, outcomeOf(gone, null)), payload: "", expires_at: null });
   for (const job of [OLD_JOBS.running, OLD_JOBS.rung, OLD_JOBS.held]) put("jobs", jobRow(job, now, null));
   putLive(put, version, now);
   put("idempotency", {
