@@ -3,6 +3,7 @@
  * Invariant: every status a route can answer is here.
  */
 import { z } from "@hono/zod-openapi";
+import { TICKET_EXAMPLE } from "../../protocol/api/examples.ts";
 import { jobEventsSchema } from "../../protocol/api/views.ts";
 import { jsonContent, type RouteSpec } from "../documented-route.ts";
 
@@ -19,7 +20,9 @@ const asJson = {
   after: z.string().optional().meta({ description: "With `format=json`: a revision, only what came after it." }),
 };
 
-export const ticketSchema = z.object({ ticket: z.string(), expires_at: z.string() }).meta({ id: "Ticket" });
+export const ticketSchema = z
+  .object({ ticket: z.string(), expires_at: z.string() })
+  .meta({ id: "Ticket", example: TICKET_EXAMPLE });
 
 const socket = {
   policy: "watcher",

@@ -3,6 +3,7 @@
  * Invariant: a name is spelled as a workflow has to spell it.
  */
 import { z } from "zod";
+import { MODELS_EXAMPLE } from "./examples.ts";
 
 const count = z.number().int().min(0);
 
@@ -20,5 +21,5 @@ export const modelListSchema = z
     limit: count,
     offset: count,
   })
-  .meta({ id: "ModelList" });
+  .meta({ id: "ModelList", example: MODELS_EXAMPLE });
 export type ModelList = z.infer<typeof modelListSchema>;

@@ -7,6 +7,7 @@ import { ERROR_CODES, JOB_ERROR_CODES } from "../errors.ts";
 import { ARTIFACT_TYPES, JOB_SOURCES, WAITING_REASONS } from "../job.ts";
 import { logLineSchema, progressDetailSchema } from "../progress.ts";
 import { JOB_STATES } from "../states.ts";
+import { EVENTS_EXAMPLE, JOB_EXAMPLE, JOB_LIST_EXAMPLE, RECEIPT_EXAMPLE, USAGE_EXAMPLE } from "./examples.ts";
 
 const time = z.string().meta({ format: "date-time", example: "2026-10-20T12:00:00.000Z" });
 const status = z.enum(JOB_STATES);
@@ -27,23 +28,7 @@ export const receiptSchema = z
     request_id: z.string(),
     idempotent_replay: z.boolean(),
   })
-  .meta({
-    id: "JobReceipt",
-    example: {
-      job_id: "j_68f6a1b2c3d4",
-      status: "queued",
-      queued_at: "2026-10-20T12:00:00.000Z",
-      location: "/api/v1/jobs/j_68f6a1b2c3d4",
-      status_url: "https://comfy-edge.example.com/api/v1/jobs/j_68f6a1b2c3d4",
-      websocket_url: "wss://comfy-edge.example.com/ws/jobs/j_68f6a1b2c3d4",
-      events_url: "https://comfy-edge.example.com/api/v1/jobs/j_68f6a1b2c3d4/events",
-      cancel_url: "https://comfy-edge.example.com/api/v1/jobs/j_68f6a1b2c3d4/cancel",
-      pool: "default",
-      user_id: null,
-      request_id: "3f0c6c1e-6a52-4f6e-9d0e-0c4a7a1f5b11",
-      idempotent_replay: false,
-    },
-  });
+  .meta({ id: "JobReceipt", example: RECEIPT_EXAMPLE });
 export type JobReceipt = z.infer<typeof receiptSchema>;
 
 export const artifactSchema = z
@@ -129,7 +114,7 @@ export const jobViewSchema = z
     receipt: costsSchema.nullable(),
     logs: z.array(logLineSchema).max(50),
   })
-  .meta({ id: "Job" });
+  .meta({ id: "Job", example: JOB_EXAMPLE });
 
 export const jobListSchema = z
   .object({
@@ -139,7 +124,7 @@ export const jobListSchema = z
     offset: count,
     next_cursor: z.string().nullable(),
   })
-  .meta({ id: "JobList" });
+  .meta({ id: "JobList", example: JOB_LIST_EXAMPLE });
 
 export const jobBatchSchema = z.object({ jobs: z.array(jobViewSchema) }).meta({ id: "JobBatch" });
 
@@ -166,7 +151,7 @@ export const jobEventsSchema = z
       }),
     ),
   })
-  .meta({ id: "JobEvents" });
+  .meta({ id: "JobEvents", example: EVENTS_EXAMPLE });
 
 export const usageSchema = z
   .object({
@@ -182,7 +167,7 @@ export const usageSchema = z
       z.object({ date: z.string(), jobs: count, succeeded: count, failed: count, gpu_seconds: z.number().min(0) }),
     ),
   })
-  .meta({ id: "Usage" });
+  .meta({ id: "Usage", example: USAGE_EXAMPLE });
 
 export const errorSchema = z
   .object({

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { DELIVERY_STATES, GIVEN_UP, HOOK_EVENTS, hookEventSchema, TERMINAL_EVENTS, TRY_OUTCOMES } from "../webhooks.ts";
+import { WEBHOOK_EXAMPLE } from "./examples.ts";
 
 const MAX_DESCRIPTION = 128;
 const MAX_OVERLAP_S = 604_800;
@@ -60,7 +61,7 @@ export const webhookSchema = z
     failing_since: time.nullable(),
     created_at: time,
   })
-  .meta({ id: "Webhook" });
+  .meta({ id: "Webhook", example: WEBHOOK_EXAMPLE });
 export type WebhookView = z.infer<typeof webhookSchema>;
 
 export const webhookSecretSchema = z

@@ -28,7 +28,10 @@ type Operation = {
 };
 type Document = {
   paths: Record<string, Record<string, Operation>>;
-  components: { schemas: Record<string, { properties: Record<string, Record<string, unknown>> }>; examples: object };
+  components: {
+    schemas: Record<string, { example?: unknown; properties: Record<string, Record<string, unknown>> }>;
+    examples: object;
+  };
 };
 
 /** Pages and their files: for people, not for clients. */
@@ -84,6 +87,24 @@ describe("the document", () => {
       expect([route, typeof summary, tags?.length]).toEqual([route, "string", 1]);
       const body = requestBody?.content["application/json"];
       if (body !== undefined && / \/api\/v1\/(jobs|generate)/.test(route)) expect(body.example, route).toBeDefined();
+    }
+  });
+});
+
+describe("the examples of answers", () => {
+  it("are each in the form that they are an example of, for what clients are answered most", () => {
+    const examples = Object.entries(document.components.schemas).flatMap(([name, { example }]) =>
+      example === undefined ? [] : [[name, example] as const],
+    );
+    const names = examples.map(([name]) => name);
+    for (const name of ["JobReceipt", "Job", "JobList", "JobEvents", "Usage", "ModelList", "Ticket", "Webhook"])
+      expect(names).toContain(name);
+    for (const [name, example] of examples) {
+      const schema = z.fromJSONSchema({
+        $ref: `#/$defs/${name}`,
+        $defs: JSON.parse(JSON.stringify(document.components.schemas).replaceAll("#/components/schemas/", "#/$defs/")),
+      });
+      expect([name, schema.safeParse(example).error?.issues]).toEqual([name, undefined]);
     }
   });
 });
