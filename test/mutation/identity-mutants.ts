@@ -111,8 +111,8 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
     tests: FIGURES,
   },
   {
-    file: "src/objects/account/sweep.ts",
-    find: "    effects.ends.push(...own.ends);\n",
+    file: "src/objects/account/commit.ts",
+    find: "  effects.ends.push(...own.ends);\n",
     replace: "",
     why: "identity: ends by the clock would leave no line",
     tests: LINES,

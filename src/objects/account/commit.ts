@@ -46,6 +46,18 @@ export function noEffects(): Effects {
   return { ring: [], publish: [], ends: [], tell: [], withdraw: [], lost: [], hooks: [], due: null };
 }
 
+/** What a part of the work owed goes with the rest, once that part held. */
+export function takeOver(effects: Effects, own: Effects): void {
+  effects.ring.push(...own.ring);
+  effects.publish.push(...own.publish);
+  effects.ends.push(...own.ends);
+  effects.tell.push(...own.tell);
+  effects.withdraw.push(...own.withdraw);
+  effects.lost.push(...own.lost);
+  effects.hooks.push(...own.hooks);
+  wantBy(effects, own.due);
+}
+
 /** Objects of a refused attempt are deleted so long after it: no upload URL of it lives longer. */
 export const DISCARD_AFTER_MS = 3_600_000;
 /** Held jobs rung in one go at most; the next sweep or ending rings more. */
@@ -105,10 +117,13 @@ export function dispatch(ctx: AccountContext, tables: AccountTables, now: number
     isBroken = false;
     for (const id of tables.live.held(now, room)) {
       const job = readable(ctx, tables, id);
-      if (job) ringJob(ctx, tables, job, now, max_running, effects);
-      else tables.live.park(id, now + BROKEN_RETRY_MS);
-      if (job) room--;
-      else isBroken = true;
+      if (job) {
+        ringJob(ctx, tables, job, now, max_running, effects);
+        room--;
+      } else {
+        tables.live.park(id, now + BROKEN_RETRY_MS);
+        isBroken = true;
+      }
     }
   }
 }

@@ -22,6 +22,7 @@ import {
   ringJob,
   rowBroken,
   settle,
+  takeOver,
   wantBy,
 } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
@@ -43,7 +44,7 @@ export function sweep(ctx: AccountContext, tables: AccountTables, now: number): 
   const turns = noEffects();
   try {
     ctx.database.transact(() => dispatch(ctx, tables, now, turns));
-    effects.ring.push(...turns.ring);
+    takeOver(effects, turns);
   } catch (error) {
     // What was swept is written down as sent: it goes out all the same.
     count("comfy_edge_alarm_faults_total");
@@ -59,13 +60,7 @@ function sweepRow(ctx: AccountContext, tables: AccountTables, job: JobId, now: n
       const live = tables.live.get(job);
       if (live) sweepJob(ctx, tables, live, now, own);
     });
-    effects.ring.push(...own.ring);
-    effects.publish.push(...own.publish);
-    effects.ends.push(...own.ends);
-    effects.tell.push(...own.tell);
-    effects.withdraw.push(...own.withdraw);
-    effects.lost.push(...own.lost);
-    effects.hooks.push(...own.hooks);
+    takeOver(effects, own);
   } catch (error) {
     rowBroken(ctx, job, error);
     tables.live.postpone(job, now + BROKEN_RETRY_MS);
