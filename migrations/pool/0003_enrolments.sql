@@ -3,8 +3,8 @@ CREATE TABLE enrolments (
   agent TEXT PRIMARY KEY,
   code_sha256 TEXT NOT NULL,
   expires_at INTEGER NOT NULL,
-  -- Of the asking that got the token: null until then; the same asking hears the same answer until the code expires.
-  enrol_id_sha256 TEXT
+  -- Null until a token was given for it; the asking that got it hears the same answer until the code expires.
+  used_at INTEGER
 ) WITHOUT ROWID;
 
 -- What went wrong with an agent last, as it told or as its jobs showed.

@@ -43,7 +43,6 @@ addRoute(agentSelfRoutes, docs.enrol, async (c) => {
   const secret = macs.secretFrom(code, enrol_id);
   const enrolled = await poolOf(c.env, named.pool).enrol({
     code_sha256: sha256Hex(code),
-    enrol_id_sha256: sha256Hex(enrol_id),
     keyid: newKeyId(),
     secret_sha256: sha256Hex(secret),
   });

@@ -39,8 +39,8 @@ export type StandingHold = Hold & { by: Holder };
 export type NewAgent = { agent: string; name: string; keyid: KeyId; secret_sha256: string };
 /** A code by which an agent gets its token, good until `expires_at` (ms UTC). */
 export type NewCode = { code_sha256: string; expires_at: number };
-/** Trades a code for the token of this secret. The same `enrol_id` hears the same answer while the code is good. */
-export type Enrol = { code_sha256: string; enrol_id_sha256: string; keyid: KeyId; secret_sha256: string };
+/** Trades a code for the token of this secret. The same code and secret hear the same answer while the code is good. */
+export type Enrol = { code_sha256: string; keyid: KeyId; secret_sha256: string };
 /** `keyid`: of the token that is in force. `is_first`: this call made it so. */
 export type Enrolled = { row: AgentRow; keyid: KeyId; is_first: boolean };
 export type AgentRow = {

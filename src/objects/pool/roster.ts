@@ -78,20 +78,19 @@ export class Roster {
     return ok(this.#rowOf(row, now));
   }
 
-  enrol({ code_sha256, enrol_id_sha256, keyid, secret_sha256 }: Enrol, now: number): Result<Enrolled, Refusal> {
+  enrol({ code_sha256, keyid, secret_sha256 }: Enrol, now: number): Result<Enrolled, Refusal> {
     const tables = this.#database.toRead();
     const code = tables?.enrolments.byCode(code_sha256);
     const known = code && tables?.agents.get(code.agent);
     if (!tables || !code || !known || code.expires_at <= now) return refuse(WRONG_CODE);
     const { agent, name, created_at } = known;
-    if (code.enrol_id_sha256 === null) {
-      tables.enrolments.put({ ...code, enrol_id_sha256 });
+    if (code.used_at === null) {
+      tables.enrolments.put({ ...code, used_at: now });
       tables.agents.put({ agent, name, keyid, secret_sha256, created_at });
       const row = this.#rowOf({ agent, name, created_at, revoked_at: null }, now);
       return ok({ row, keyid, is_first: true });
     }
-    const isSame = code.enrol_id_sha256 === enrol_id_sha256 && known.secret_sha256 === secret_sha256;
-    if (!isSame || known.revoked_at !== null) return refuse(WRONG_CODE);
+    if (!equalInConstantTime(known.secret_sha256, secret_sha256)) return refuse(WRONG_CODE);
     return ok({ row: this.#rowOf(known, now), keyid: keyIdSchema.parse(known.keyid), is_first: false });
   }
 
@@ -158,13 +157,13 @@ export class Roster {
   #putCode(agent: string, { code_sha256, expires_at }: NewCode, now: number): void {
     const { enrolments } = this.#database.toWrite();
     enrolments.removeExpired(now);
-    enrolments.put({ agent, code_sha256, expires_at, enrol_id_sha256: null });
+    enrolments.put({ agent, code_sha256, expires_at, used_at: null });
   }
 
   #rowOf(row: Omit<AgentRow, "online" | "hold" | "code_expires_at">, now: number): AgentRow {
     const { agent, name, created_at, revoked_at } = row;
     const code = this.#database.toRead()?.enrolments.of(agent);
-    const isOpen = code && code.enrol_id_sha256 === null && code.expires_at > now;
+    const isOpen = code && code.used_at === null && code.expires_at > now;
     return {
       agent,
       name,

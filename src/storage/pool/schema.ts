@@ -30,7 +30,7 @@ export const enrolments = sqliteTable("enrolments", {
   agent: text("agent").primaryKey(),
   code_sha256: text("code_sha256").notNull(),
   expires_at: integer("expires_at").notNull(),
-  enrol_id_sha256: text("enrol_id_sha256"),
+  used_at: integer("used_at"),
 });
 
 export const troubles = sqliteTable("troubles", {

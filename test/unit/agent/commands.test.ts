@@ -83,8 +83,12 @@ describe("enroll", () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
     const env = { WORK_DIR: dir, COMFYUI_URL: "http://127.0.0.1:8188" };
     expect(readConfig([], env)).toMatchObject({ kind: "run", config: { CONTROL_URL: url, AGENT_TOKEN: TOKEN } });
-    const other = { ...env, AGENT_TOKEN: TOKEN, CREDENTIALS_FILE: "/nowhere" };
-    expect(readConfig([], other)).toMatchObject({
+    const elsewhere = { ...env, CONTROL_URL: "http://127.0.0.1:1" };
+    expect(readConfig([], elsewhere)).toMatchObject({
+      config: { CONTROL_URL: "http://127.0.0.1:1", AGENT_TOKEN: TOKEN },
+    });
+    // A token that is given otherwise never goes to the file's control plane.
+    expect(readConfig([], { ...env, AGENT_TOKEN: TOKEN })).toMatchObject({
       kind: "wrong",
       message: expect.stringMatching(/^CONTROL_URL is missing/),
     });
@@ -107,9 +111,11 @@ describe("enroll", () => {
       code: 2,
       lines: [expect.stringContaining("ask an operator")],
     });
-    await enroll(input({ url, code: "ec_other" }));
-    expect(new Set(calls.map(({ body }) => enrolRequestSchema.parse(body).enrol_id)).size).toBe(2);
     expect([existsSync(path), existsSync(`${path}.enrolling`)]).toEqual([false, false]);
+    serve = (_route, _body, response) => response.destroy();
+    await enroll(input({ url, code: "ec_other" }));
+    await enroll(input({ url, code: "ec_third" }));
+    expect(new Set(calls.map(({ body }) => enrolRequestSchema.parse(body).enrol_id)).size).toBe(3);
   });
 
   it("asks nothing where the file cannot be written, or where the box is enrolled already", async () => {

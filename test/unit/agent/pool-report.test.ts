@@ -38,8 +38,11 @@ it("gets back what runs, interrupted and uncharged, when an operator wants it, a
   const ref = plane.jobs.refOf(running);
   plane.offer(running);
   await until(() => running.renewals.some(({ request }) => request.phase === "executing"));
+  const renewals = running.renewals.length;
   plane.tell({ type: "give_back", ref });
   plane.tell({ type: "give_back", ref: `${ref}x`, now: true });
+  await until(() => running.renewals.length > renewals);
+  expect(running.released).toEqual([]);
   plane.tell({ type: "give_back", ref, now: true });
   await until(() => running.released.length > 0);
   expect([running.released, running.failed]).toEqual([[{ reason: "drain", missing: [] }], []]);
