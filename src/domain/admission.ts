@@ -5,7 +5,7 @@
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import type { Role, RoleName } from "../protocol/roles.ts";
-import { type Bucket, draw, tokensAt } from "./rate-limit.ts";
+import { type Bucket, draw, standOf } from "./rate-limit.ts";
 
 /** Priorities above 0 overtake other accounts' jobs: only operators' own accounts may ask for them. */
 const PRIORITY_ROLE: RoleName = "internal";
@@ -103,14 +103,7 @@ export function admit(asked: Asked, standing: Standing, rules: AdmissionRules, n
 
 /** The rate headers' content: how the submit bucket stands. */
 export function rateOf(rules: AdmissionRules, tat: number, now: number) {
-  const bucket = bucketOf(rules);
-  if (!bucket) return { limit: null, remaining: null, reset_at_ms: now, policy: "" };
-  return {
-    limit: bucket.per_minute,
-    remaining: tokensAt(bucket, tat, now),
-    reset_at_ms: Math.ceil(Math.max(tat, now)),
-    policy: `"submit";q=${bucket.per_minute};w=60`,
-  };
+  return standOf("submit", bucketOf(rules), tat, now);
 }
 
 /** Null where nothing limits submits. */

@@ -23,6 +23,17 @@ export function emptyTat(bucket: Bucket, now: number): number {
   return now + (bucket.burst * 60_000) / bucket.per_minute;
 }
 
+/** How a bucket stands, as the rate headers say it; null for no bucket. `policy` names it. */
+export function standOf(name: string, bucket: Bucket | null, tat: number, now: number) {
+  if (!bucket) return { limit: null, remaining: null, reset_at_ms: now, policy: "" };
+  return {
+    limit: bucket.per_minute,
+    remaining: tokensAt(bucket, tat, now),
+    reset_at_ms: Math.ceil(Math.max(tat, now)),
+    policy: `"${name}";q=${bucket.per_minute};w=60`,
+  };
+}
+
 /** Whole tokens in the bucket now. */
 export function tokensAt(bucket: Bucket, tat: number, now: number): number {
   const interval = 60_000 / bucket.per_minute;

@@ -4,7 +4,7 @@
  *
  * Tickets and redeliveries draw from it too: the submit bucket is stored with the jobs that a submit makes, and they make none.
  */
-import { draw, tokensAt } from "../../domain/rate-limit.ts";
+import { draw, standOf } from "../../domain/rate-limit.ts";
 import { refusalOf } from "../../protocol/errors.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { Auth, Metered, RateKind, RateState, RefusedWithRate } from "../contract.ts";
@@ -43,19 +43,14 @@ export function rate(
 
 function readRate(ctx: AccountContext, who: Who, draws: boolean, now: number): Result<RateState, RefusedWithRate> {
   const limit = ctx.settings.RATE_LIMIT_ENABLED ? roleOf(ctx.settings, who.profile).reads_per_minute : null;
-  if (limit === null) return ok({ limit: null, remaining: null, reset_at_ms: now, policy: "" });
+  if (limit === null) return ok(standOf("read", null, 0, now));
   const bucket = { per_minute: limit, burst: limit };
   const { reads } = ctx;
   // A clock that was set back would otherwise keep the bucket empty until it is where it was.
   reads.tat = Math.min(reads.tat, now + 60_000);
   const drawn = draws ? draw(bucket, reads.tat, now, 1) : null;
   if (drawn?.ok) reads.tat = drawn.tat;
-  const state = {
-    limit,
-    remaining: tokensAt(bucket, reads.tat, now),
-    reset_at_ms: Math.ceil(Math.max(reads.tat, now)),
-    policy: `"read";q=${limit};w=60`,
-  };
+  const state = standOf("read", bucket, reads.tat, now);
   if (!drawn || drawn.ok) return ok(state);
   return refuse({
     ...refusalOf("RATE_LIMIT_EXCEEDED", "Too many reads were made in the last minute.", { limit }),

@@ -10,7 +10,7 @@ import type { Delivery } from "../../storage/account/hooks.ts";
 import type { Auth, DeliveryPage, DeliveryQuery, DeliveryRow } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, NOT_FOUND, unwrittenTenant } from "./identity.ts";
-import { handDue, sendHooks } from "./webhook-outbox.ts";
+import { type Handed, handDue, sendHanded } from "./webhook-outbox.ts";
 
 const ERASED = refusalOf("CONFLICT", "What this delivery said was deleted with the data of its job.");
 const ENDPOINT_OFF = refusalOf("CONFLICT", "The webhook of this delivery is disabled or deleted.");
@@ -38,22 +38,19 @@ export function getDelivery(ctx: AccountContext, auth: Auth, delivery: DeliveryI
 export function redeliver(ctx: AccountContext, auth: Auth, delivery: DeliveryId): Result<DeliveryRow, Refusal> {
   const tables = ctx.database.toRead();
   const now = ctx.now();
-  const done = ctx.database.transact(
-    (): Result<{ row: DeliveryRow; ids: DeliveryId[]; due: number | null }, Refusal> => {
-      const who = identify(tables, auth, now);
-      if (!who.ok) return who;
-      const one = tables && find(tables, delivery);
-      if (!tables || !one) return refuse(NOT_FOUND);
-      if (one.body === null) return refuse(ERASED);
-      if (one.endpoint !== null && !tables.endpoints.get(one.endpoint)?.enabled) return refuse(ENDPOINT_OFF);
-      tables.hooks.restart(again(one, now));
-      const { ids, due } = handDue(ctx, tables, now);
-      return ok({ row: shown(tables.hooks.get(delivery) ?? one), ids, due });
-    },
-  );
+  const done = ctx.database.transact((): Result<{ row: DeliveryRow; handed: Handed }, Refusal> => {
+    const who = identify(tables, auth, now);
+    if (!who.ok) return who;
+    const one = tables && find(tables, delivery);
+    if (!tables || !one) return refuse(NOT_FOUND);
+    if (one.body === null) return refuse(ERASED);
+    if (one.endpoint !== null && !tables.endpoints.get(one.endpoint)?.enabled) return refuse(ENDPOINT_OFF);
+    tables.hooks.restart(again(one, now));
+    const handed = handDue(ctx, tables, now);
+    return ok({ row: shown(tables.hooks.get(delivery) ?? one), handed });
+  });
   if (!done.ok) return done;
-  ctx.alarms.wantBy(done.value.due, now);
-  if (done.value.ids.length > 0) ctx.background(sendHooks(ctx, done.value.ids));
+  sendHanded(ctx, done.value.handed);
   return ok(done.value.row);
 }
 

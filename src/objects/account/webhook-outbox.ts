@@ -99,6 +99,12 @@ export function nextLook(tables: AccountTables, now: number): number | null {
   return due === null || due > now ? due : now + LOOK_AGAIN_MS;
 }
 
+/** After the commit: the messages go, and the clock comes when it is needed. */
+export function sendHanded(ctx: AccountContext, { ids, due }: Handed): void {
+  ctx.alarms.wantBy(due, ctx.now());
+  if (ids.length > 0) ctx.background(sendHooks(ctx, ids));
+}
+
 /** Ids alone; the consumer asks for the rest. What cannot be sent now is due again by its row. */
 export async function sendHooks(ctx: AccountContext, ids: readonly DeliveryId[]): Promise<void> {
   const bodies = ids.map((delivery) => JSON.stringify({ v: 1, account: ctx.account, delivery }));

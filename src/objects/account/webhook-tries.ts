@@ -10,7 +10,7 @@ import type { DisabledReason } from "../../storage/account/endpoints.ts";
 import type { Delivery } from "../../storage/account/hooks.ts";
 import type { DeliveryOrder, DeliveryReport } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
-import { giveUp, giveUpAll, type Handed, handDue, sendHooks } from "./webhook-outbox.ts";
+import { giveUp, giveUpAll, type Handed, handDue, sendHanded } from "./webhook-outbox.ts";
 import { secretOf } from "./webhooks.ts";
 
 /** Tries kept in the log of one delivery. */
@@ -58,8 +58,7 @@ export function endDelivery(ctx: AccountContext, delivery: DeliveryId, report: D
     if (one) reportIn(ctx, tables, one, report, now);
     return handDue(ctx, tables, now);
   });
-  ctx.alarms.wantBy(handed.due, ctx.now());
-  if (handed.ids.length > 0) ctx.background(sendHooks(ctx, handed.ids));
+  sendHanded(ctx, handed);
 }
 
 function reportIn(
