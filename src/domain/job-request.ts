@@ -5,7 +5,7 @@
 import type { CreateJob } from "../protocol/api/jobs.ts";
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
 import type { JobSource } from "../protocol/job.ts";
-import { type Json, type JsonObject, parseVerbatim, stringifyLossless } from "../protocol/json.ts";
+import { isObject, type Json, parseVerbatim, stringifyLossless } from "../protocol/json.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import { checkGraph, checkSize } from "../protocol/workflow-graph.ts";
 import { type Listing, refusedByCatalogue } from "./catalogue.ts";
@@ -183,15 +183,11 @@ function override(
 }
 
 /** The inputs of a node by own properties alone; null where there are none. */
-function inputsOf(graph: unknown, node: string): JsonObject | null {
+function inputsOf(graph: unknown, node: string): { [name: string]: unknown } | null {
   const found = own(own(graph, node), "inputs");
   return isObject(found) ? found : null;
 }
 
 function own(object: unknown, name: string): unknown {
   return isObject(object) && Object.hasOwn(object, name) ? object[name] : undefined;
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -5,7 +5,7 @@
 import { MAX_SEED } from "../protocol/api/jobs.ts";
 import { type Refusal, refusalOf } from "../protocol/errors.ts";
 import type { JobSource } from "../protocol/job.ts";
-import { exactNumber, parseVerbatim, stringifyLossless } from "../protocol/json.ts";
+import { exactNumber, isObject, parseVerbatim, stringifyLossless } from "../protocol/json.ts";
 import { ok, type Result, refuse } from "../protocol/result.ts";
 import { SEED_INPUTS } from "../protocol/workflow-graph.ts";
 import { graphTextOf, parametersOf } from "./parameters.ts";
@@ -45,10 +45,6 @@ function withSeed(text: string, seed: string): string {
 
 function valuesOf(value: unknown): unknown[] {
   return isObject(value) ? Object.values(value) : [];
-}
-
-function isObject(value: unknown): value is { [name: string]: unknown } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function wrong(message: string): Refusal {

@@ -12,6 +12,11 @@ export type JsonObject = { [name: string]: Json };
 
 export const MAX_DEPTH = 64;
 
+/** No list and not null. */
+export function isObject(value: unknown): value is { [name: string]: unknown } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** A parsed text. `members` are the top-level object's members as their verbatim text. */
 export type Parsed = { value: Json; members: ReadonlyMap<string, string> };
 

@@ -5,7 +5,7 @@
  * What only the node listing can tell (class names, types, slots of a class, combo values) is the agent's and ComfyUI's to say.
  */
 import { type Refusal, type RefusalDetails, refusalOf } from "./errors.ts";
-import type { Json, JsonObject } from "./json.ts";
+import { isObject, type Json, type JsonObject } from "./json.ts";
 import { ok, type Result, refuse } from "./result.ts";
 
 export const MAX_NODES = 500;
@@ -84,10 +84,6 @@ export function checkGraph(graph: Json): Result<GraphFacts, Refusal> {
 
 function invalid(reason: string, message: string, details: RefusalDetails = {}): { ok: false; refusal: Refusal } {
   return refuse(refusalOf("INVALID_WORKFLOW", message, { field: "workflow", reason, ...details }));
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function nodesOf(graph: Json): Result<Map<string, JsonObject>, Refusal> {
