@@ -18,7 +18,7 @@ export async function doctor({ given, isFromFile }: CommandInput): Promise<Outco
   const comfyuis = comfyuisOf(given);
   const leastMb = Number(given.MIN_FREE_DISK_MB ?? DEFAULT_LEAST_MB) || DEFAULT_LEAST_MB;
   const groups = await Promise.all([
-    [checkSettings(given), checkCredentials(given, isFromFile)],
+    [checkSettings(given), ...(given.AGENT_TOKEN === undefined ? [] : [checkCredentials(given, isFromFile)])],
     given.CONTROL_URL === undefined ? [] : checkControl(given.CONTROL_URL, tokenOf(given)),
     checkDisk(resolve(given.WORK_DIR ?? DEFAULT_WORK_DIR), leastMb).then((check) => [check]),
     ...comfyuis.map(checkComfyui),

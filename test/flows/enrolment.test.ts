@@ -102,7 +102,7 @@ it("pauses by its own word: it takes nothing, through a restart too, until it re
   expect(await flow.client.over(job_id)).toMatchObject({ status: "succeeded" });
 });
 
-it("gives its job back uncharged when an operator releases it, and another run of it ends well", async () => {
+itIfLong("gives its job back uncharged when an operator releases it, and another run of it ends well", async () => {
   const { job_id } = await flow.client.submit(workflow("3", 50));
   await flow.client.until(job_id, ["running"]);
   await expect.poll(async () => JSON.stringify((await ofAgent()) ?? {}), { timeout: 10_000 }).toContain(job_id);
