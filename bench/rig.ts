@@ -80,7 +80,13 @@ export class Rig {
 /** Runs one measure on a system of its own. Agents are connected and idle when it begins. */
 export async function withRig<T>(options: Partial<StackOptions>, measure: (rig: Rig) => Promise<T>): Promise<T> {
   const dataDir = mkdtempSync(join(tmpdir(), "comfy-edge-bench-"));
-  const stack = await startStack({ port: 0, dataDir, ...options, vars: { ...VARS, ...options.vars } });
+  const stack = await startStack({
+    port: 0,
+    dataDir,
+    agentsDirect: true,
+    ...options,
+    vars: { ...VARS, ...options.vars },
+  });
   try {
     await idle(stack, stack.agents.length);
     return await measure(new Rig(stack));

@@ -94,7 +94,8 @@ export class JobRunner {
     if (this.#over) return; // reported: what is still said of this lease is no news
     if (MUTE.includes(reason)) {
       this.#reason = reason;
-      this.#reports.silence();
+      if (reason === "lost") this.#reports.lost();
+      else this.#reports.silence();
     }
     this.#reason ??= reason;
     if (!this.#work.signal.aborted) this.#log.info({ reason }, "attempt told to stop");

@@ -24,6 +24,7 @@ export async function crash(session: Session, options: DemoOptions): Promise<voi
   const rescuer = await startAgent(
     {
       api: session.stack.api_url,
+      controlUrl: session.stack.api_url,
       dataDir: session.dataDir,
       keys: storedCredentials(session.dataDir),
       guardian,

@@ -22,6 +22,7 @@ export type Agent = {
 /** The stack an agent is started in. */
 export type AgentPlace = {
   api: string;
+  controlUrl: string;
   dataDir: string;
   keys: Credentials;
   guardian: Guardian;
@@ -48,7 +49,7 @@ export async function startAgent(place: AgentPlace, options: AgentOptions): Prom
     entry: "gpu-agent/main.ts",
     args: [],
     env: {
-      CONTROL_URL: place.api,
+      CONTROL_URL: place.controlUrl,
       AGENT_TOKEN: token,
       COMFYUI_URL: comfyuiUrl,
       ...(simulator === null ? {} : { COMFYUI_DIR: join(place.dataDir, "comfyui", name) }),

@@ -39,6 +39,8 @@ export type StackOptions = {
   simulatorArgs: string[];
   /** Further environment of every agent. */
   agentEnv: Record<string, string>;
+  /** Agents speak with the API Worker by its own socket, as the bench's clients do: without the proxies of the local port. */
+  agentsDirect: boolean;
   /** One line for people: deaths and restarts of children. */
   say: (line: string) => void;
 };
@@ -62,6 +64,7 @@ export const DEFAULTS: StackOptions = {
   // A picture of 20 steps takes about two seconds: long enough to watch, short enough to wait for.
   simulatorArgs: ["--step-ms", "90", "--preview-method", "latent2rgb"],
   agentEnv: {},
+  agentsDirect: false,
   say: () => undefined,
 };
 
@@ -133,7 +136,16 @@ async function assemble(
 
   const api = runtime.url;
   const keys = await credentialsFor(api, dataDir, vars.BOOTSTRAP_TOKEN ?? "");
-  const place: AgentPlace = { api, dataDir, keys, guardian, comfyuiUrl: options.comfyuiUrl, say: options.say };
+  const controlUrl = options.agentsDirect ? runtime.directUrl : api;
+  const place: AgentPlace = {
+    api,
+    controlUrl,
+    dataDir,
+    keys,
+    guardian,
+    comfyuiUrl: options.comfyuiUrl,
+    say: options.say,
+  };
   const start: Stack["startAgent"] = async ({ name, env = {}, simulatorArgs = options.simulatorArgs }) => {
     const agent = await startAgent(place, { name, env: { ...options.agentEnv, ...env }, simulatorArgs });
     started.agents.push(agent);

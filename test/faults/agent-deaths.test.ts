@@ -134,7 +134,7 @@ it("F10: dies with every file uploaded, before the commit: nothing is shown unti
   expect((await endsOnce(job)).attempt).toBe(2);
 });
 
-itIfLong("F11: its commit is taken and the answer lost: it asks again and hears the same success", async () => {
+it("F11: its commit is taken and the answer lost: it asks again and hears the same success", async () => {
   const there = gate.at(/POST .*\/leases\/complete/, "lose", 2);
   const asked = gate.seen.filter((line) => line.endsWith("/leases/complete")).length;
   const job = await submit(twoPictures(11));
