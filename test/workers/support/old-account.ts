@@ -43,17 +43,7 @@ export function writeOldAccount(
     const marks = names.map(() => "?").join(", ");
     storage.sql.exec(`INSERT INTO ${table} (${names.join(", ")}) VALUES (${marks})`, ...Object.values(row));
   };
-  put("account", {
-    one: 1,
-    role: "pro",
-    region: "weur",
-    name: "old",
-    default_pool: "default",
-    parent: null,
-    bootstrapped: 0,
-    created_at: now,
-  });
-  put("keys", { keyid, kind: "user", secret_sha256: SECRET, name: "k", created_at: now });
+  putOwner(put, keyid, now);
   put("payloads", { sha256: sha256Hex(OLD_TEXT), text: OLD_TEXT });
   const result = `${jobPrefix(30, account, OLD_JOBS.done)}/1-nnnnnnnn/0.png`;
   const ended = now - DAY_MS;
@@ -84,6 +74,20 @@ export function writeOldAccount(
   if (version >= 3) putHooks(put, now);
   if (version >= 4) put("days", { date: "2029-12-31", jobs: 2, succeeded: 1, failed: 1, gpu_ms: 500 });
   return { result, owed: `${owed}/0.png` };
+}
+
+function putOwner(put: Put, keyid: string, now: number): void {
+  put("account", {
+    one: 1,
+    role: "pro",
+    region: "weur",
+    name: "old",
+    default_pool: "default",
+    parent: null,
+    bootstrapped: 0,
+    created_at: now,
+  });
+  put("keys", { keyid, kind: "user", secret_sha256: SECRET, name: "k", created_at: now });
 }
 
 function jobRow(job: JobId, queued_at: number, outcome: { finished_at: number } | null): Row {
