@@ -14,7 +14,7 @@ import { jsonOrNull } from "./json.ts";
 export type ControlHandlers = {
   opened(): void;
   closed(why: string): void;
-  message(message: ControlDown): void;
+  message(message: Exclude<ControlDown, { type: "reconnect" }>): void;
   rejected(error: Rejected): void;
 };
 
@@ -23,6 +23,11 @@ const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;
 const KNOWN_WAIT_MS = 1_000;
 
+/** Before it comes back: its own pause, or the moment of a fleet that has lost all its sockets. `random` in [0, 1). */
+export function reconnectPauseMs(pause_ms: number, within_ms: number, random: number): number {
+  return Math.max(pause_ms, within_ms * random);
+}
+
 export class ControlLink {
   readonly #url: string;
   readonly #headers: Record<string, string>;
@@ -30,6 +35,8 @@ export class ControlLink {
   #socket: WebSocket | null = null;
   #timer: NodeJS.Timeout | null = null;
   #backoff = FIRST_BACKOFF_MS;
+  /** Within how long the pool wants it back, for the next try alone. */
+  #within_ms = 0;
   #stopped = false;
   #knownWaiter: ((taken: string[]) => void) | null = null;
 
@@ -113,7 +120,8 @@ export class ControlLink {
   #onText(text: string): void {
     const message = controlDownSchema.safeParse(jsonOrNull(text));
     if (!message.success) return;
-    if (message.data.type === "taken" && this.#knownWaiter) this.#knownWaiter(message.data.refs);
+    if (message.data.type === "reconnect") this.#within_ms = message.data.within_ms;
+    else if (message.data.type === "taken" && this.#knownWaiter) this.#knownWaiter(message.data.refs);
     else this.#handlers.message(message.data);
   }
 
@@ -135,7 +143,9 @@ export class ControlLink {
     this.#handlers.closed(replaced ? "replaced by a newer socket" : why);
     // The pool holds the newer socket of this process for the one that counts.
     if (replaced) return;
-    this.#timer = setTimeout(() => this.#connect(), jittered(this.#backoff, 0.5));
+    const pause_ms = reconnectPauseMs(jittered(this.#backoff, 0.5), this.#within_ms, Math.random());
+    this.#timer = setTimeout(() => this.#connect(), pause_ms);
+    this.#within_ms = 0;
     this.#backoff = Math.min(MAX_BACKOFF_MS, this.#backoff * 2);
   }
 }

@@ -118,6 +118,8 @@ export const controlDownSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("taken"), refs: z.array(refText) }),
   z.object({ type: z.enum(["drain", "resume", "pause"]), until: z.number().int().nullable() }),
   z.object({ type: z.literal("want_capability") }),
+  /** When this socket ends, come back at a moment chosen by chance within so long: the whole fleet may have lost its own. */
+  z.object({ type: z.literal("reconnect"), within_ms: z.number().int().min(0).max(60_000) }),
   /** The deployment makes no offers: pull as if there were no control socket. */
   z.object({ type: z.literal("offers"), enabled: z.boolean() }),
   /** `now`: whether it runs or waits, by an operator's word. */

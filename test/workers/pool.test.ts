@@ -236,6 +236,15 @@ describe("agents", () => {
     expect(b.frames.map(({ type }) => type)).toEqual(["taken"]);
   });
 
+  it("are told in a large fleet within how long to come back when their sockets end, and in a small one nothing", async () => {
+    const pool = await openPool();
+    const small = await connect(pool);
+    expect(small.frames.some(({ type }) => type === "reconnect")).toBe(false);
+    for (let n = 0; n < 19; n++) await pool.admit(`agent-${n}`);
+    const large = await connect(pool, "agent-7");
+    expect(large.frames).toContainEqual({ type: "reconnect", within_ms: 20 * 60 });
+  });
+
   it("may send what is not of the protocol without harm to anyone", async () => {
     const pool = await openPool();
     const agent = await connect(pool);

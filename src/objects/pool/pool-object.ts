@@ -3,6 +3,7 @@
  * Invariant: nothing here is needed for a job to run or end; without its list, work still flows through the queue.
  */
 import { DurableObject } from "cloudflare:workers";
+import { reconnectWithinMs } from "../../domain/reconnects.ts";
 import { type Env, settingsOf } from "../../platform/env.ts";
 import { logLine } from "../../platform/log.ts";
 import { planFlush } from "../../platform/metrics.ts";
@@ -261,6 +262,8 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
       sendDown(present.socket, { type: "want_capability" });
     }
     if (!settingsOf(this.env).OFFERS_ENABLED) sendDown(present.socket, { type: "offers", enabled: false });
+    const within_ms = reconnectWithinMs(Math.max(this.#roster.size, this.#presence.counts().online));
+    if (within_ms !== null) sendDown(present.socket, { type: "reconnect", within_ms });
     const hold = this.#holds.over(present.kept.agent, Date.now());
     if (hold) sendDown(present.socket, { type: hold.kind, until: hold.until });
     // It may not have heard that its hold was ended.

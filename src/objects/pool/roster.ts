@@ -45,6 +45,11 @@ export class Roster {
     this.#presence = presence;
   }
 
+  /** Agents whose token is good. */
+  get size(): number {
+    return this.#database.toRead()?.agents.count() ?? 0;
+  }
+
   knows(agent: string): boolean {
     return this.#get(agent) !== null;
   }

@@ -2,7 +2,7 @@
  * Owns the agents admitted to a pool: the hash of each token's secret, never the secret.
  * Invariant: a revoked agent stays as a row; only a new token for the same agent lets it in again.
  */
-import { and, desc, eq, isNull, sql } from "drizzle-orm";
+import { and, count, desc, eq, isNull, sql } from "drizzle-orm";
 import type { PoolDb } from "./database.ts";
 import { agents } from "./schema.ts";
 
@@ -13,6 +13,8 @@ export type AgentTable = {
   byKeyId(keyid: string): StoredAgent | null;
   /** Admits an agent, or gives one that is known a new name and token. */
   put(agent: Omit<StoredAgent, "revoked_at">): void;
+  /** Those whose token is good. */
+  count(): number;
   /** Newest first. */
   all(): StoredAgent[];
   /** Keeps the first time of revocation. */
@@ -30,6 +32,7 @@ export function agentTable(db: PoolDb): AgentTable {
         .onConflictDoUpdate({ target: agents.agent, set: { name, keyid, secret_sha256, revoked_at: sql`NULL` } })
         .run();
     },
+    count: () => db.select({ n: count() }).from(agents).where(isNull(agents.revoked_at)).get()?.n ?? 0,
     all: () => db.select().from(agents).orderBy(desc(agents.created_at), agents.agent).all(),
     revoke: (agent, now) => {
       db.update(agents)
