@@ -9,6 +9,7 @@ import { FEWEST_RUNS } from "../../src/domain/typical-runs.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT } from "../../src/http/list-query.ts";
 import { MAX_BODY_BYTES } from "../../src/http/request-body.ts";
 import type { Settings } from "../../src/platform/env.ts";
+import { CODE_TTL_MS } from "../../src/protocol/agent-self.ts";
 import * as jobs from "../../src/protocol/api/jobs.ts";
 import { MAX_DEPTH } from "../../src/protocol/json.ts";
 import type { Role } from "../../src/protocol/roles.ts";
@@ -59,7 +60,7 @@ ${table(["", ...names], rows)}
 \`RATE_LIMIT_EXCEEDED\` (too fast), \`CONCURRENCY_LIMIT\` (too many unfinished), \`QUOTA_EXCEEDED\` (the day is used up). The day begins
 at 00:00 UTC. A job counts for the day it was submitted on, unless it ended before it started; a refused request and a replay do not.
 When a pool's backlog is over ${number(settings.MAX_QUEUED)} jobs, submits to it are shed: 429 \`QUEUE_FULL\`.
-An address that sends no valid key may ask ${number(edge.limit)} times in ${edge.period} s.`;
+An address that sends no valid key may ask ${number(edge.limit)} times in ${edge.period} s. A code that enrols an agent is good once, for ${duration(CODE_TTL_MS)}.`;
 }
 
 function requests(settings: Settings): string {

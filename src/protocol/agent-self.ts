@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { slotStateSchema } from "./agent-api.ts";
+import { AGENT_SELF_EXAMPLE, ENROL_EXAMPLE, ENROLLED_EXAMPLE } from "./api/agent-examples.ts";
 import { type PoolName, poolIdOf, poolNameOf, type Unchecked } from "./ids.ts";
 
 // --- enrolment -------------------------------------------------------------------------------------------------------
@@ -27,13 +28,17 @@ export function parseCode(text: string): Unchecked<CodeFields> | null {
   return { body, mac, fields: { pool, secret } };
 }
 
-export const enrolRequestSchema = z.object({
-  code: z.string().min(1).max(160),
-  /** Random; asking again with the same one after a lost reply returns the same token. */
-  enrol_id: z.string().regex(/^[0-9a-zA-Z_-]{16,64}$/),
-});
+export const enrolRequestSchema = z
+  .object({
+    code: z.string().min(1).max(160),
+    /** Random; asking again with the same one after a lost reply returns the same token. */
+    enrol_id: z.string().regex(/^[0-9a-zA-Z_-]{16,64}$/),
+  })
+  .meta({ id: "Enrol", example: ENROL_EXAMPLE });
 
-export const enrolAnswerSchema = z.object({ agent: z.string(), name: z.string(), pool: z.string(), token: z.string() });
+export const enrolAnswerSchema = z
+  .object({ agent: z.string(), name: z.string(), pool: z.string(), token: z.string() })
+  .meta({ id: "Enrolled", example: ENROLLED_EXAMPLE });
 export type EnrolAnswer = z.infer<typeof enrolAnswerSchema>;
 
 // --- what the box is told of itself ----------------------------------------------------------------------------------
@@ -75,7 +80,7 @@ export const selfSchema = z
       }),
     ),
   })
-  .meta({ id: "AgentSelf" });
+  .meta({ id: "AgentSelf", example: AGENT_SELF_EXAMPLE });
 export type AgentSelf = z.infer<typeof selfSchema>;
 
 /** A file that an agent sends to see whether the bucket takes what it sends. */

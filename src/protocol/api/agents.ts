@@ -6,6 +6,7 @@ import { z } from "zod";
 import { capabilitySchema, slotStateSchema } from "../agent-api.ts";
 import { standingHoldSchema } from "../agent-self.ts";
 import { poolNameSchema } from "../ids.ts";
+import { AGENT_DETAIL_EXAMPLE, MADE_AGENT_EXAMPLE } from "./agent-examples.ts";
 import { displayNameSchema } from "./keys.ts";
 
 const time = z.string().meta({ format: "date-time" });
@@ -55,7 +56,7 @@ export const madeAgentSchema = z
     code: shownOnce.meta({ description: "Shown this once; good for one `gpu-agent enroll` within 15 minutes." }),
     token: shownOnce.meta({ description: "Shown this once, where `credential` was `token`." }),
   })
-  .meta({ id: "MadeAgent" });
+  .meta({ id: "MadeAgent", example: MADE_AGENT_EXAMPLE });
 export const codedAgentSchema = z
   .object({ ...agentShape, code: z.string().meta({ description: "Shown this once." }) })
   .meta({ id: "CodedAgent" });
@@ -94,7 +95,7 @@ export const agentDetailSchema = z
       }),
     ),
   })
-  .meta({ id: "AgentDetail" });
+  .meta({ id: "AgentDetail", example: AGENT_DETAIL_EXAMPLE });
 
 export const releasedSchema = z
   .object({
