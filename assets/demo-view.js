@@ -51,8 +51,11 @@ export function showJob(job) {
   setText("headline", headline(job));
   setText("subline", subline(job));
   document.title = `${job.status === "running" ? `${percent(job)} % · ` : ""}${headline(job) || "A job"} · Comfy Edge`;
+  const hadFocus = document.activeElement === at("cancel");
   at("cancel").hidden = !job.hasKey || !["queued", "running"].includes(job.status);
   at("again").hidden = !job.hasKey || !isOver(job.status);
+  // A keyboard stays where something is said.
+  if (hadFocus && at("cancel").hidden) at("headline").focus();
   setText("jobid", job.id);
 }
 
@@ -205,11 +208,15 @@ export function showFacts(receipt) {
   if (!receipt) return;
   const facts = [
     ["waited", seconds(receipt.queue_ms)],
-    ["loaded", seconds(receipt.load_ms)],
-    ["ran", seconds(receipt.run_ms)],
-    ["stored", seconds(receipt.upload_ms)],
-    ["attempts", String(receipt.attempts)],
-    ["GPU", receipt.gpu_name],
+    ...(receipt.attempts > 0
+      ? [
+          ["loaded", seconds(receipt.load_ms)],
+          ["ran", seconds(receipt.run_ms)],
+          ["stored", seconds(receipt.upload_ms)],
+          ["attempts", String(receipt.attempts)],
+          ["GPU", receipt.gpu_name],
+        ]
+      : []),
   ].filter(([, value]) => value !== null);
   at("facts").replaceChildren(
     ...facts.map(([name, value]) =>
@@ -224,15 +231,26 @@ export function showFacts(receipt) {
   at("facts").hidden = false;
 }
 
-/** The form: for a key, and for a job where the address names none. `why` is told as an alert. */
-export function showForm({ id, why }) {
+export const isService = (key) => key.startsWith("ce_service_");
+
+/** A service key needs one word more. */
+function askForUser() {
+  at("userfield").hidden = !isService(at("key").value.trim());
+}
+at("key").addEventListener("input", askForUser);
+
+/** The form: for a key, and for a job where the address names none. `why` is told as an alert; `access`: what lacked a user. */
+export function showForm({ id, why, access = null }) {
   at("job").hidden = true;
   at("access").hidden = false;
   at("idfield").hidden = id !== null;
   at("id").value = id ?? "";
   at("why").textContent = why;
   showLink("idle");
-  (id === null ? at("id") : at("key")).focus();
+  if (access) at("key").value = access.key;
+  askForUser();
+  const first = id === null ? "id" : access ? "user" : "key";
+  at(first).focus();
 }
 
 /** An end of the watch that no key would change. */

@@ -15,9 +15,9 @@ const REFUSALS = { 4401: "key", 1008: "job" };
 
 /**
  * @param job its id
- * @param access `{key}` or `{ticket}`
+ * @param access `{key, user}` (`user`: whom a service key acts for, else empty) or `{ticket}`
  * @param on `frame(frame)`, `preview(header, blob)`, `link("connecting" | "live" | "lost" | "over")`,
- *   `refused("key" | "ticket" | "job" | "disabled")`
+ *   `refused("key" | "user" | "ticket" | "job" | "disabled")`
  * @param seen the number of the last frame seen before, 0 for none
  */
 export function watch(job, access, on, seen = 0) {
@@ -56,7 +56,7 @@ export function watch(job, access, on, seen = 0) {
   }
 
   async function openSocket() {
-    const ticket = await newTicket(path, access.key);
+    const ticket = await newTicket(path, access);
     if (ended) return;
     if (ticket.refused) end(() => on.refused(ticket.refused));
     else if (!ticket.text) again();
@@ -96,22 +96,38 @@ export function watch(job, access, on, seen = 0) {
       events.addEventListener(type, ({ data }) => heard(JSON.parse(data)));
     events.onerror = () => {
       if (ended) return;
-      // The browser comes back by itself, except where it was answered: then the ticket is spent.
-      if (events.readyState === EventSource.CLOSED) end(() => on.refused("ticket"));
-      else on.link("lost");
+      on.link("lost");
+      // The browser comes back by itself, except where it was answered something else than a stream.
+      if (events.readyState === EventSource.CLOSED) void askWhy(events.url);
     };
     close = () => events.close();
+  }
+
+  /** An EventSource does not tell with what it was refused: a spent ticket is the end, anything else passes. */
+  async function askWhy(url) {
+    const asking = new AbortController();
+    const answer = await fetch(url, { signal: asking.signal }).catch(() => null);
+    asking.abort();
+    if (ended) return;
+    if (answer !== null && [401, 403, 404].includes(answer.status)) end(() => on.refused("ticket"));
+    else again();
   }
 
   on.link("connecting");
   void connect();
 }
 
+/** What a request by a key carries. */
+export function headersOf({ key, user }) {
+  return { Authorization: `Bearer ${key}`, ...(user ? { "X-User-ID": user } : {}) };
+}
+
 /** `{text}`, `{refused}` for good, or `{}` when it may be tried again. */
-async function newTicket(path, key) {
+async function newTicket(path, access) {
   try {
-    const answer = await fetch(`${path}/ticket`, { method: "POST", headers: { Authorization: `Bearer ${key}` } });
+    const answer = await fetch(`${path}/ticket`, { method: "POST", headers: headersOf(access) });
     if (answer.ok) return { text: (await answer.json()).ticket };
+    if (answer.status === 400) return { refused: "user" };
     if (answer.status === 401 || answer.status === 403) return { refused: "key" };
     return answer.status === 404 ? { refused: "job" } : {};
   } catch {

@@ -7,6 +7,7 @@
 
 import {
   isOver,
+  isService,
   showArtifacts,
   showFacts,
   showForm,
@@ -16,13 +17,14 @@ import {
   showParams,
   showPreview,
 } from "/demo-view.js";
-import { watch } from "/demo-watch.js";
+import { headersOf, watch } from "/demo-watch.js";
 
 const LOOK_MS = 3_000;
 const JOB = /^j_[0-9a-f]{12}$/;
 
 const REFUSALS = {
   key: "This key is not valid here.",
+  user: "A service key acts for one of your users: say for which.",
   ticket: "This link is used up. A key opens the job again.",
 };
 
@@ -48,21 +50,28 @@ function newJob(id, access) {
 function takeAccess(id) {
   const given = new URLSearchParams(location.hash.slice(1));
   if (location.hash !== "") history.replaceState(null, "", location.pathname);
-  if (given.get("key")) return remember(id, { key: given.get("key") });
+  if (given.get("key")) return remember(id, { key: given.get("key"), user: given.get("user") ?? "" });
   if (given.get("ticket")) return remember(id, { ticket: given.get("ticket") });
   const ticket = JSON.parse(sessionStorage.getItem(`ticket ${id}`) ?? "null");
+  return keyAccess() ?? ticket;
+}
+
+function keyAccess() {
   const key = sessionStorage.getItem("key");
-  return key ? { key } : ticket;
+  return key ? { key, user: sessionStorage.getItem("user") ?? "" } : null;
 }
 
 function remember(id, access) {
-  if (access.key) sessionStorage.setItem("key", access.key);
-  else sessionStorage.setItem(`ticket ${id}`, JSON.stringify({ ...access, seen: access.seen ?? 0 }));
+  if (access.key) {
+    sessionStorage.setItem("key", access.key);
+    sessionStorage.setItem("user", access.user);
+  } else sessionStorage.setItem(`ticket ${id}`, JSON.stringify({ ...access, seen: access.seen ?? 0 }));
   return access;
 }
 
 function forget(id) {
   sessionStorage.removeItem("key");
+  sessionStorage.removeItem("user");
   sessionStorage.removeItem(`ticket ${id}`);
 }
 
@@ -91,8 +100,8 @@ function handlers(job, access) {
       else if (why === "disabled") showNothing("Live views are switched off", "The job itself goes on.");
       else {
         // A ticket is kept: a page that is left hears its stream break off, and the next one may still come back by it.
-        if (why === "key") forget(job.id);
-        showForm({ id: job.id, why: REFUSALS[why] });
+        if (why !== "ticket") forget(job.id);
+        showForm({ id: job.id, why: REFUSALS[why], access: why === "user" ? access : null });
       }
     },
   };
@@ -123,7 +132,7 @@ function ended(job, access, { result }) {
 
 /** What the stream does not tell: what was asked for, why it waits, what it cost. */
 async function look(job, access) {
-  const view = await read(job.id, access.key);
+  const view = await read(job.id, access);
   if (job.refused) return;
   if (view) {
     Object.assign(job, {
@@ -139,9 +148,9 @@ async function look(job, access) {
   if (!isOver(job.status)) setTimeout(() => look(job, access), LOOK_MS);
 }
 
-async function read(id, key) {
+async function read(id, access) {
   try {
-    const answer = await fetch(`/api/v1/jobs/${id}`, { headers: { Authorization: `Bearer ${key}` } });
+    const answer = await fetch(`/api/v1/jobs/${id}`, { headers: headersOf(access) });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;
@@ -149,7 +158,7 @@ async function read(id, key) {
 }
 
 async function post(path, body) {
-  const headers = { Authorization: `Bearer ${sessionStorage.getItem("key")}`, "Content-Type": "application/json" };
+  const headers = { ...headersOf(keyAccess() ?? { key: "" }), "Content-Type": "application/json" };
   const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
   if (!answer.ok) throw new Error((await answer.json()).error.message);
   return answer.json();
@@ -158,13 +167,15 @@ async function post(path, body) {
 /** One call at a time; what went wrong is said where the job speaks. */
 function onClick(button, act) {
   button.addEventListener("click", async () => {
-    button.disabled = true;
+    if (button.ariaDisabled === "true") return;
+    // Not `disabled`: that would take the keyboard's place away.
+    button.ariaDisabled = "true";
     try {
       await act();
     } catch (error) {
       document.getElementById("subline").textContent = error.message;
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = "false";
     }
   });
 }
@@ -183,9 +194,10 @@ document.getElementById("access").addEventListener("submit", (event) => {
   event.preventDefault();
   const id = document.getElementById("id").value.trim();
   const key = document.getElementById("key").value.trim();
+  const user = isService(key) ? document.getElementById("user").value.trim() : "";
   if (!JOB.test(id) || key === "")
     return showForm({ id: JOB.test(named) ? named : null, why: "A job and a key are needed." });
-  remember(id, { key });
+  remember(id, { key, user });
   if (id === named) open(id);
   else location.assign(`/demo/${id}`);
 });

@@ -61,6 +61,12 @@ export function starter(schema, components) {
   return Object.fromEntries(members.map((name) => [name, starter(found.properties[name], components)]));
 }
 
+/** The example that stands at a schema, or at the first of its variants that has one; undefined for none. */
+export function exampleOf(schema, components) {
+  const found = core(schema, components);
+  return found.example ?? (found.anyOf ?? found.oneOf ?? []).map((one) => exampleOf(one, components)).find(Boolean);
+}
+
 /** Rows of a schema's members; null where it has none. */
 export function schemaTable(schema, components) {
   const rows = rowsOf(schema, components, 0, []);

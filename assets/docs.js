@@ -3,7 +3,7 @@
  * Invariant: asks nobody but the host it came from, and puts text on the page as text alone.
  */
 import { element, inline, paragraphs, table } from "/docs-dom.js";
-import { schemaTable } from "/docs-schema.js";
+import { exampleOf, schemaTable } from "/docs-schema.js";
 import { tryForm } from "/docs-try.js";
 
 const METHODS = ["post", "get", "put", "patch", "delete"];
@@ -79,7 +79,9 @@ function routeBody(method, path, operation, components) {
   const body = operation.requestBody?.content?.["application/json"]?.schema;
   const bodyTable = body ? schemaTable(body, components) : null;
   const answer = Object.entries(operation.responses ?? {}).find(([status]) => status.startsWith("2"))?.[1];
-  const answerTable = schemaTable(answer?.content?.["application/json"]?.schema, components);
+  const answerSchema = answer?.content?.["application/json"]?.schema;
+  const answerTable = schemaTable(answerSchema, components);
+  const example = exampleOf(answerSchema, components);
   return [
     ...paragraphs(operation.description),
     element("p", { className: "who" }, WHO[operation["x-auth"]] ?? ""),
@@ -88,7 +90,8 @@ function routeBody(method, path, operation, components) {
     ...parametersOf(operation),
     ...(bodyTable ? [element("h3", {}, "Body"), bodyTable] : []),
     element("h3", {}, "Answers"),
-    table(["status", ""], Object.entries(operation.responses ?? {}).map(answerRow)),
+    table(["status", "", "headers besides"], Object.entries(operation.responses ?? {}).map(answerRow)),
+    ...(example ? [folded("Example of the answer", element("pre", {}, JSON.stringify(example, null, 2)))] : []),
     ...(answerTable ? [folded("Members of the answer", answerTable)] : []),
   ];
 }
@@ -104,9 +107,14 @@ function parametersOf(operation) {
   return [element("h3", {}, "Parameters"), table(["name", "in", ""], rows)];
 }
 
+/** Not worth a word at each answer. */
+const ON_MANY = /^(?:X-Request-ID|X-API-Version|WWW-Authenticate|X-RateLimit-.*|RateLimit.*)$/;
+
 function answerRow([status, response]) {
   const kind = status < 400 ? "ok" : status < 500 ? "no" : "bad";
-  return [element("span", { className: `status ${kind}` }, status), inline(response.description)];
+  const headers = Object.keys(response.headers ?? {}).filter((name) => !ON_MANY.test(name));
+  const named = headers.flatMap((name) => [element("code", {}, name), " "]);
+  return [element("span", { className: `status ${kind}` }, status), inline(response.description), named];
 }
 
 function folded(title, content) {

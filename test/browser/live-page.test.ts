@@ -104,14 +104,16 @@ describe.skipIf(!isHere)(isHere ? "the live page" : `the live page, skipped: ${S
     expect(complaints).toEqual([]);
   });
 
-  it("needs but a ticket, and goes on by it after a reload", async () => {
+  it("needs but a ticket, and goes on by it after a reload, also where the first answers are an outage's", async () => {
     const { page } = await newVisit(browser);
     const { job_id } = await submit(50, 3);
     const made = await flow.client.call("POST", `/api/v1/jobs/${job_id}/ticket`);
     const { ticket } = z.object({ ticket: z.string() }).parse(made.body);
     await page.goto(address(job_id, `#ticket=${ticket}`));
     await barBeyond(page, 10);
+    await page.route(/\/events\?ticket=/, (route) => route.fulfill({ status: 503, body: "{}" }), { times: 3 });
     await page.reload();
+    await page.getByText("Connection lost, trying again…").waitFor();
     await barBeyond(page, 15);
     await page.getByAltText("The finished picture").waitFor();
     const second = await newVisit(browser);
@@ -149,8 +151,29 @@ describe.skipIf(!isHere)(isHere ? "the live page" : `the live page, skipped: ${S
     await shows(page, "There is no such job");
     await page.goto(address(job_id, ""));
     await barBeyond(page, 2);
-    await page.getByRole("button", { name: "Cancel job" }).click();
+    await page.getByRole("button", { name: "Cancel job" }).focus();
+    await page.keyboard.press("Enter");
     await shows(page, "Canceled");
+    // The button that is gone leaves the keyboard where the news is.
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe("headline");
     expect((await flow.client.job(job_id)).status).toBe("canceled");
+  });
+
+  it("asks whom a service key acts for, then shows that user's job", async () => {
+    const headers = { Authorization: `Bearer ${flow.file.service_key}`, "X-User-ID": "customer-1" };
+    const answer = await fetch(`${flow.file.api_url}/api/v1/jobs`, {
+      method: "POST",
+      headers: { ...headers, "Content-Type": "application/json" },
+      body: JSON.stringify(picture({ steps: 5, seed: 6 })),
+    });
+    const { job_id } = z.object({ job_id: z.string() }).parse(await answer.json());
+    const { page } = await newVisit(browser);
+    await page.goto(address(job_id, `#key=${flow.file.service_key}`));
+    await page.getByRole("alert").getByText("A service key acts for one of your users").waitFor();
+    await page.getByLabel("User the service key acts for").fill("customer-1");
+    await page.keyboard.press("Enter");
+    await page.getByAltText("The finished picture: a red kite over dunes").waitFor();
+    await page.reload();
+    await shows(page, /^Done in /);
   });
 });
