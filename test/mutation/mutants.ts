@@ -4,6 +4,7 @@
  */
 import { ACCOUNT_MUTANTS } from "./account-mutants.ts";
 import { DOMAIN_MUTANTS } from "./domain-mutants.ts";
+import { FLEET_MUTANTS } from "./fleet-mutants.ts";
 import { IDENTITY_MUTANTS } from "./identity-mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { REPLAY_MUTANTS } from "./replay-mutants.ts";
@@ -15,4 +16,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...IDENTITY_MUTANTS,
   ...REPLAY_MUTANTS,
   ...STORAGE_MUTANTS,
+  ...FLEET_MUTANTS,
 ];
