@@ -41,10 +41,14 @@ let begunAtMs = 0;
 /** Of the innermost transaction under way. */
 let undecided: Map<string, number> | null = null;
 
+const NOT_IN_TEXT = /["\\\n]/g;
+
 /** `name{label="value"}`, labels in the order given. Characters that would break the text become `_`. */
 export function seriesOf(name: string, labels: Labels = {}): string {
-  const pairs = Object.entries(labels).map(([label, value]) => `${label}="${value.replace(/["\\\n]/g, "_")}"`);
-  return pairs.length === 0 ? name : `${name}{${pairs.join(",")}}`;
+  let pairs = "";
+  for (const label in labels)
+    pairs += `${pairs === "" ? "" : ","}${label}="${(labels[label] ?? "").replace(NOT_IN_TEXT, "_")}"`;
+  return pairs === "" ? name : `${name}{${pairs}}`;
 }
 
 /** Adds to a counter of this isolate. */
