@@ -137,15 +137,8 @@ async function assemble(
   const api = runtime.url;
   const keys = await credentialsFor(api, dataDir, vars.BOOTSTRAP_TOKEN ?? "");
   const controlUrl = options.agentsDirect ? runtime.directUrl : api;
-  const place: AgentPlace = {
-    api,
-    controlUrl,
-    dataDir,
-    keys,
-    guardian,
-    comfyuiUrl: options.comfyuiUrl,
-    say: options.say,
-  };
+  const { comfyuiUrl, say } = options;
+  const place: AgentPlace = { api, controlUrl, dataDir, keys, guardian, comfyuiUrl, say };
   const start: Stack["startAgent"] = async ({ name, env = {}, simulatorArgs = options.simulatorArgs }) => {
     const agent = await startAgent(place, { name, env: { ...options.agentEnv, ...env }, simulatorArgs });
     started.agents.push(agent);
