@@ -90,7 +90,7 @@ function routeBody(method, path, operation, components) {
     ...parametersOf(operation),
     ...(bodyTable ? [element("h3", {}, "Body"), bodyTable] : []),
     element("h3", {}, "Answers"),
-    table(["status", "", "headers besides"], Object.entries(operation.responses ?? {}).map(answerRow)),
+    table(["status", ""], Object.entries(operation.responses ?? {}).map(answerRow)),
     ...(example ? [folded("Example of the answer", element("pre", {}, JSON.stringify(example, null, 2)))] : []),
     ...(answerTable ? [folded("Members of the answer", answerTable)] : []),
   ];
@@ -113,8 +113,9 @@ const ON_MANY = /^(?:X-Request-ID|X-API-Version|WWW-Authenticate|X-RateLimit-.*|
 function answerRow([status, response]) {
   const kind = status < 400 ? "ok" : status < 500 ? "no" : "bad";
   const headers = Object.keys(response.headers ?? {}).filter((name) => !ON_MANY.test(name));
-  const named = headers.flatMap((name) => [element("code", {}, name), " "]);
-  return [element("span", { className: `status ${kind}` }, status), inline(response.description), named];
+  const named = headers.flatMap((name) => [" ", element("code", {}, name)]);
+  const also = named.length === 0 ? [] : [element("div", { className: "who" }, "with", ...named)];
+  return [element("span", { className: `status ${kind}` }, status), [...inline(response.description), ...also]];
 }
 
 function folded(title, content) {
