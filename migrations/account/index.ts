@@ -11,6 +11,7 @@ import liveDocument from "./0006_live_document.sql";
 import dedupe from "./0007_dedupe.sql";
 import watchedTenants from "./0008_watched_tenants.sql";
 import emptiedJobs from "./0009_emptied_jobs.sql";
+import tenants from "./0010_tenants.sql";
 
 /** Ordered; the version of a database is the number of migrations it has run. */
 export const ACCOUNT_MIGRATIONS: readonly string[] = [
@@ -23,4 +24,5 @@ export const ACCOUNT_MIGRATIONS: readonly string[] = [
   dedupe,
   watchedTenants,
   emptiedJobs,
+  tenants,
 ];

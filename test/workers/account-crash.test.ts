@@ -3,13 +3,14 @@
  *
  * The awaits are found in the source by their step names, so a new one is in the matrix as soon as it exists.
  */
-import { abortAllDurableObjects, runInDurableObject } from "cloudflare:test";
+import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type StepPhase, watchSteps } from "../../src/objects/account/step.ts";
+import { tenantAccountId } from "../../src/platform/api-key.ts";
 import { attemptPrefix } from "../../src/protocol/bucket-keys.ts";
 import { jobIdSchema, keyIdSchema, type LeaseFields } from "../../src/protocol/ids.ts";
 import { DEFAULT_ROLES } from "../../src/protocol/roles.ts";
-import { bindings, METRICS, newJob, objectOf, openAccount, POOL, renewal } from "./support/account.ts";
+import { bindings, clientOf, METRICS, newJob, objectOf, openAccount, POOL, renewal } from "./support/account.ts";
 import { imageUnder, lookAt, upload } from "./support/account-bucket.ts";
 import { statusOf } from "./support/account-invariants.ts";
 import { comeToRest } from "./support/account-rest.ts";
@@ -160,6 +161,24 @@ async function life(account: Account, crash: Crash, world: World): Promise<void>
   expect(await bindings.ARTIFACTS.head(orphanOf(lost))).toBeNull();
 }
 
+/** A life of its own, for the awaits that only a tenant and its parent pass: one is made, and goes with the other. */
+async function tenancy(crash: Crash): Promise<void> {
+  const parent = await openAccount("internal");
+  const tenant = clientOf(tenantAccountId(parent.account, "bob"), parent.keyid);
+  const auth = { by: "parent", parent: parent.account, keyid: parent.keyid, user_id: "bob", region: null } as const;
+  expect(await crash.survive(() => tenant.submit([newJob()], { auth }))).toMatchObject({ ok: true });
+  const pass = async ({ account }: typeof parent) => {
+    vi.setSystemTime(Date.now() + 3_700_000);
+    await crash.survive(() => runDurableObjectAlarm(objectOf(account)));
+  };
+  await pass(tenant);
+  await pass(tenant);
+  await crash.survive(() => parent.stub().eraseAccount(OPERATOR));
+  await pass(parent);
+  await pass(parent);
+  expect(await tenant.stub().account()).toMatchObject({ erased_at: expect.any(Number) });
+}
+
 function orphanOf({ account, job, attempt, nonce }: LeaseFields): string {
   return `${attemptPrefix(DEFAULT_ROLES.internal.retention_days, account, job, attempt, nonce)}/0.png`;
 }
@@ -179,6 +198,7 @@ describe("dying at an await", () => {
     const world = new World(account, DEFAULT_ROLES.internal, "all");
     const crash = new Crash(name, phase);
     await life(account, crash, world);
+    if (!crash.reached) await tenancy(crash);
     expect(crash.reached, `no call of this test passes ${name}`).toBe(true);
     watchSteps(null);
     await comeToRest(world).finally(() => world.stop());

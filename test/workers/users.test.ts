@@ -1,9 +1,10 @@
 /**
  * Holds users to DESIGN 6: limits of their own, disabled, erased; and the directory to what their accounts decided.
  */
-import { runDurableObjectAlarm } from "cloudflare:test";
+import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { accountOf } from "../../src/objects/locate.ts";
+import { tenantAccountId } from "../../src/platform/api-key.ts";
 import { type AccountId, accountIdSchema } from "../../src/protocol/ids.ts";
 import { bindings, objectOf } from "./support/account.ts";
 import { ask, byAdmin, DAY, HOUR, type Key, newOperator, pass, startClock, statusWith } from "./support/admin.ts";
@@ -48,6 +49,11 @@ describe("a user", () => {
     expect(await byAdmin("PATCH", `/users/${user_id}`, {})).toMatchObject({ status: 200 });
     expect(await byAdmin("PATCH", `/users/${user_id}`, { default_pool: "nowhere" })).toMatchObject({ status: 422 });
     expect(await byAdmin("PATCH", `/users/${user_id}`, { limits: { gpus: 1 } })).toMatchObject({ status: 422 });
+    expect(await byAdmin("PATCH", `/users/${user_id}`, { pools: ["default"] })).toMatchObject({ pools: ["default"] });
+    expect(await byAdmin("PATCH", `/users/${user_id}`, { pools: ["default", "nowhere"] })).toMatchObject({
+      status: 422,
+      error: { details: { field: "pools.1" } },
+    });
   });
 
   it("that is disabled is refused with all its keys and tenants (B48) while its jobs go on, until it is enabled again", async () => {
@@ -92,6 +98,30 @@ describe("a user", () => {
     expect(await keyOf(user_id), "a key that would never let anybody in").toMatchObject({ status: 409 });
     const { users } = await byAdmin<{ users: { user_id: string; name: string }[] }>("GET", "/users?limit=200");
     expect(users.find((user) => user.user_id === user_id)).toMatchObject({ name: "", erased_at: expect.any(String) });
+  });
+
+  it("I32: takes its tenants along when it is erased, those it never heard of too", async () => {
+    const service = await person("service", "pro");
+    const [tom, ann] = ["tom", "ann"].map((name) => tenantAccountId(service.account, name));
+    if (!tom || !ann) throw new Error("no tenant");
+    const submits = async (name: string) =>
+      (await submitted(service.key, { prompt: "a secret cat" }, { "X-User-ID": name })).job_id;
+    const [first] = [await submits("tom"), await submits("ann")];
+    const rowsOf = (account: AccountId, tables: string[]) =>
+      runInDurableObject(objectOf(account), (_, { storage: { sql } }) =>
+        tables.flatMap((table) => sql.exec(`SELECT * FROM ${table}`).toArray()),
+      );
+    await alarms(tom, async () => (await rowsOf(service.account, ["tenants"])).length === 1);
+    await bindings.ARTIFACTS.put(`a7/${tom}/x/1-00000000/0.png`, "x");
+    // Ann has not said yet that she is there.
+    expect(await byAdmin("DELETE", `/users/${service.account}`)).toMatchObject({ status: 202 });
+    const isGone = async (account: AccountId) => (await rowsOf(account, ["jobs", "payloads", "live"])).length === 0;
+    await alarms(service.account, async () => (await accountOf(bindings, tom).account())?.erased_at !== null);
+    await alarms(tom, () => isGone(tom));
+    await alarms(ann, () => isGone(ann));
+    expect(await bindings.ARTIFACTS.head(`a7/${tom}/x/1-00000000/0.png`)).toBeNull();
+    expect(await accountOf(bindings, tom).snapshot(first as never)).toBeNull();
+    expect(await accountOf(bindings, ann).account()).toMatchObject({ name: "", erased_at: expect.any(Number) });
   });
 
   it("who is a tenant of a service key is erased alone", async () => {

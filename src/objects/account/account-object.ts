@@ -69,6 +69,7 @@ import { tidyNow, unreferenced } from "./retention.ts";
 import { forReceipt, submit } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
 import { sweepNow } from "./sweep-now.ts";
+import { adoptTenant } from "./tenants.ts";
 import { getDelivery, listDeliveries, redeliver } from "./webhook-log.ts";
 import { beginDelivery, endDelivery } from "./webhook-tries.ts";
 import {
@@ -198,6 +199,9 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async eraseAccount(operator: Operator) {
     return eraseAccount(this.#ctx, operator);
+  }
+  async adoptTenant(tenant: AccountId) {
+    return adoptTenant(this.#ctx, tenant);
   }
   async verifyKey(proof: KeyProof) {
     return verifyKey(this.#ctx, proof);

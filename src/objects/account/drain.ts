@@ -14,6 +14,7 @@ import type { AccountContext } from "./context.ts";
 import { repeatToDirectory, tellDirectory } from "./directory.ts";
 import { cancelNext, deleteKeys, deleteObjects, eraseNext } from "./erase.ts";
 import { sweep } from "./sweep.ts";
+import { tellParent } from "./tenants.ts";
 import { tidy } from "./tidy.ts";
 import { handDue } from "./webhook-outbox.ts";
 
@@ -148,7 +149,8 @@ async function carryOut(ctx: AccountContext, tables: AccountTables, entry: Deed)
     if (!isDone) giveBack(ctx, tables, [{ ...entry, tries: 0 }], 0);
     return isDone;
   }
-  if (entry.kind === "delete_keys") await deleteKeys(ctx, entry.body.keys);
+  if (entry.kind === "parent") await tellParent(ctx, tables);
+  else if (entry.kind === "delete_keys") await deleteKeys(ctx, entry.body.keys);
   else await deleteObjects(ctx, entry.body.prefix);
   return true;
 }

@@ -8,6 +8,7 @@ import { noEffects, readable, settle } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { cancelSome } from "./credentials.ts";
 import { step } from "./step.ts";
+import { eraseTenants } from "./tenants.ts";
 
 /** Objects deleted by one call; R2's limit is 1,000. */
 const DELETE_BATCH = 500;
@@ -29,6 +30,7 @@ export async function eraseNext(ctx: AccountContext, tables: AccountTables): Pro
     dropBroken(ctx, tables);
     return false;
   }
+  await eraseTenants(ctx, tables);
   const classes = RETENTION_CLASSES.map((days) => `a${days}`);
   for (const place of [...classes, "in"]) await deleteObjects(ctx, `${place}/${ctx.account}`);
   while (ctx.database.purge(PURGE_BATCH) > 0);

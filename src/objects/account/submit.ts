@@ -20,6 +20,7 @@ import { insertJob } from "./new-job.ts";
 import { defaultPool, grantedPool, withPoolModel } from "./pools.ts";
 import { rememberReplay, replayOf, replayPlace } from "./replay.ts";
 import { admissionRules, submitTat } from "./submit-rate.ts";
+import { makeTenant } from "./tenants.ts";
 
 /** A key's last use is written at most this often, with a submit. */
 const LAST_USED_MS = 3_600_000;
@@ -97,7 +98,7 @@ function submitIn(
   if (shape) return refuse(shape);
   const admitted = admit(asked, standingOf(tables, pools.value, tat, now), rules, now);
   if (!admitted.ok) return refuse({ ...admitted.refusal, rate: rateOf(rules, tat, now) });
-  if (fresh) tables.profile.put(profile);
+  if (fresh) makeTenant(ctx, tables, profile, now);
   touchKey(tables, who.value, now);
   const admission = { now, tat: admitted.value.tat, keyid: who.value.keyid, rules };
   let id = newest?.job ?? null;

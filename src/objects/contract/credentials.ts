@@ -86,6 +86,9 @@ export interface CredentialRpc {
   /** Ends its keys and jobs at once, and then, by the outbox, its files and rows. For ever. */
   eraseAccount(operator: Operator): Promise<Result<Account, Refusal>>;
 
+  /** A tenant says that it is there. False: this account was erased, and the tenant is to be. */
+  adoptTenant(tenant: AccountId): Promise<boolean>;
+
   verifyKey(proof: KeyProof): Promise<Result<KeyOwner, Refusal>>;
   createKey(key: NewKey, asker?: Asker): Promise<Result<KeyRow, Refusal>>;
   /** All keys, for operators and for sockets that look whether their key stands. */

@@ -18,6 +18,7 @@ import { type OutboxTable, outboxTable } from "./outbox.ts";
 import { type PayloadTable, payloadTable } from "./payloads.ts";
 import { type ProfileTable, profileTable } from "./profile.ts";
 import { purge } from "./purge.ts";
+import { type TenantTable, tenantTable } from "./tenants.ts";
 import { type WatchedTable, watchedTable } from "./watched.ts";
 
 export type AccountDb = DrizzleSqliteDODatabase;
@@ -34,6 +35,7 @@ export type AccountTables = {
   readonly hooks: HookTable;
   readonly expiry: ExpiryTable;
   readonly watched: WatchedTable;
+  readonly tenants: TenantTable;
 };
 
 export type AccountDatabase = {
@@ -66,6 +68,7 @@ function tablesOf(db: AccountDb, memory: AccountMemory): AccountTables {
     hooks: hookTable(db),
     expiry: expiryTable(db, memory),
     watched: watchedTable(db),
+    tenants: tenantTable(db),
   };
 }
 

@@ -23,6 +23,8 @@ type Effect =
   /** Objects by name, those of jobs past their time; at most 1,000. */
   | { readonly kind: "delete_keys"; readonly body: { readonly keys: readonly string[] } }
   | { readonly kind: "directory"; readonly body: DirectoryDebt }
+  /** The parent is to hear of this tenant. */
+  | { readonly kind: "parent"; readonly body: Record<string, never> }
   /** What is not over of an account that was disabled so. */
   | { readonly kind: "cancel"; readonly body: Record<string, never> }
   /** Everything of an account that was erased. */

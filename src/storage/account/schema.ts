@@ -128,3 +128,8 @@ export const watched = sqliteTable("watched", {
   tenant: text("tenant").primaryKey(),
   at: integer("at").notNull(),
 });
+
+export const tenants = sqliteTable("tenants", {
+  tenant: text("tenant").primaryKey(),
+  since: integer("since").notNull(),
+});
