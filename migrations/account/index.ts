@@ -12,6 +12,7 @@ import dedupe from "./0007_dedupe.sql";
 import watchedTenants from "./0008_watched_tenants.sql";
 import emptiedJobs from "./0009_emptied_jobs.sql";
 import tenants from "./0010_tenants.sql";
+import grantedPools from "./0011_granted_pools.sql";
 
 /** Ordered; the version of a database is the number of migrations it has run. */
 export const ACCOUNT_MIGRATIONS: readonly string[] = [
@@ -25,4 +26,5 @@ export const ACCOUNT_MIGRATIONS: readonly string[] = [
   watchedTenants,
   emptiedJobs,
   tenants,
+  grantedPools,
 ];

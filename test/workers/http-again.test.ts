@@ -4,6 +4,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
 import { accountOf } from "../../src/objects/locate.ts";
+import { tenantAccountId } from "../../src/platform/api-key.ts";
 import { settingsOf } from "../../src/platform/env.ts";
 import { jobIdSchema, poolNameSchema } from "../../src/protocol/ids.ts";
 import { bindings, METRICS, objectOf, POOL } from "./support/account.ts";
@@ -180,6 +181,32 @@ describe("DELETE /jobs/{id}/data", () => {
         ["POST", "rerun"],
       ] as const)
         expect((await call(other, method, `/jobs/${id}/${path}`)).status).toBe(404);
+  });
+});
+
+describe("a pool with an allow-list", () => {
+  it("takes jobs of the accounts it is granted to, and of their tenants, and is unknown to all others", async () => {
+    const [user, service, stranger] = [await person(), await person("service", "pro"), await person()];
+    const closed = { name: poolNameSchema.parse("closed"), binding: "JOBS_DEFAULT", queue_id: "q" };
+    const pools = [...settingsOf(bindings).POOLS, { ...closed, policy: "allowlist" as const, default_model: "m" }];
+    const operator = { by: "operator", actor: "0operato", request_id: "r" } as const;
+    for (const { account } of [user, service])
+      await accountOf(bindings, account).changeAccount({ pools: [closed.name] }, operator);
+    const submit = (who: typeof user, headers = {}) =>
+      send("/api/v1/jobs", post(who.key, '{"prompt": "a", "pool": "closed"}', headers), {
+        POOLS: JSON.stringify(pools),
+      });
+    const accounts = [user, service, stranger].map(({ account }) => account);
+    const inAll = (work: () => Promise<void>) =>
+      accounts.reduce((inner, account) => () => withSettings(account, { POOLS: pools }, inner), work)();
+    await inAll(async () => {
+      expect(await (await submit(user)).json()).toMatchObject({ pool: "closed", status: "queued" });
+      expect(await refused(await submit(stranger))).toEqual([422, "UNKNOWN_POOL"]);
+    });
+    const tenant = tenantAccountId(service.account, "tom");
+    await withSettings(tenant, { POOLS: pools }, async () => {
+      expect(await (await submit(service, { "X-User-ID": "tom" })).json()).toMatchObject({ pool: "closed" });
+    });
   });
 });
 

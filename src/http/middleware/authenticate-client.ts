@@ -4,6 +4,7 @@
  * for tenants by the parent within the last 30 s.
  */
 import type { Context } from "hono";
+import type { KeyOwner } from "../../objects/contract.ts";
 import { accountOf } from "../../objects/locate.ts";
 import { tenantAccountId } from "../../platform/api-key.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
@@ -87,14 +88,15 @@ async function tenantCaller(
 }
 
 /** What a tenant takes over from its parent. */
-type Parental = { region: string | null; dedupe_without_key: boolean };
+type Parental = Pick<KeyOwner, "dedupe_without_key" | "default_pool" | "pools"> & { region: string | null };
 
 function tenant(parent: AccountId, key: Pick<PresentedKey, "keyid">, userId: string, from: Parental): Caller {
   const { region, dedupe_without_key: dedupes } = from;
+  const pools = [from.default_pool, ...from.pools];
   return {
     kind: "service",
     account: tenantAccountId(parent, userId),
-    auth: { by: "parent", parent, keyid: key.keyid, user_id: userId, region, dedupes },
+    auth: { by: "parent", parent, keyid: key.keyid, user_id: userId, region, dedupes, pools },
     keyid: key.keyid,
     user_id: userId,
     region,
@@ -106,5 +108,7 @@ function developer(userId: string | null): Caller {
   return tenant(SYS_ACCOUNT, { keyid: keyIdSchema.parse("dev00000") }, userId ?? "developer", {
     region: null,
     dedupe_without_key: false,
+    default_pool: "default",
+    pools: [],
   });
 }

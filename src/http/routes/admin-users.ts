@@ -29,7 +29,8 @@ addRoute(adminUserRoutes, docs.createUser, async (c) => {
   const body = await bodyBy(c, newUserSchema);
   if (!body.ok) return refusalResponse(c, body.refusal);
   const { region = c.get("settings").DEFAULT_REGION, default_pool = DEFAULT_POOL, limits = null, ...rest } = body.value;
-  if (!isPool(c, default_pool)) return refusalResponse(c, UNKNOWN_POOL);
+  const unknown = unknownPool(c, default_pool, rest.pools);
+  if (unknown) return refusalResponse(c, unknown);
   const user_id = newAccountId();
   const operator = operatorOf(c);
   const object = accountOf(c.env, user_id, region);
@@ -61,8 +62,8 @@ addRoute(adminUserRoutes, docs.readUser, async (c) => {
 addRoute(adminUserRoutes, docs.changeUser, async (c) => {
   const body = await bodyBy(c, changeUserSchema);
   if (!body.ok) return refusalResponse(c, body.refusal);
-  const { default_pool } = body.value;
-  if (default_pool !== undefined && !isPool(c, default_pool)) return refusalResponse(c, UNKNOWN_POOL);
+  const unknown = unknownPool(c, body.value.default_pool, body.value.pools);
+  if (unknown) return refusalResponse(c, unknown);
   const change = given(body.value);
   return answer(c, userOf(c), (account) => account.changeAccount(change, operatorOf(c)));
 });
@@ -109,8 +110,11 @@ function userOf(c: Context<AppEnv>): AccountId | null {
   return id.success && id.data.startsWith("u") ? id.data : null;
 }
 
-function isPool(c: Context<AppEnv>, pool: PoolName): boolean {
-  return poolConfig(c.get("settings"), pool) !== null;
+function unknownPool(c: Context<AppEnv>, own: PoolName | undefined, granted: readonly PoolName[] = []): Refusal | null {
+  const isPool = (pool: PoolName) => poolConfig(c.get("settings"), pool) !== null;
+  if (own !== undefined && !isPool(own)) return UNKNOWN_POOL;
+  const at = granted.findIndex((pool) => !isPool(pool));
+  return at < 0 ? null : { ...UNKNOWN_POOL, details: { field: `pools.${at}` } };
 }
 
 /** Only what was named: nothing else crosses to the object. */
@@ -119,8 +123,8 @@ function given(change: { [K in keyof AccountChange]?: AccountChange[K] | undefin
 }
 
 function shown(user_id: AccountId, account: Account) {
-  const { name, role, region, default_pool, limits, dedupe_without_key } = account;
-  return { user_id, name, role, region, default_pool, limits, dedupe_without_key, ...times(account) };
+  const { name, role, region, default_pool, pools, limits, dedupe_without_key } = account;
+  return { user_id, name, role, region, default_pool, pools, limits, dedupe_without_key, ...times(account) };
 }
 
 function times({ created_at, disabled_at, erased_at }: Pick<Account, "created_at" | "disabled_at" | "erased_at">) {

@@ -26,10 +26,11 @@ export function provision(ctx: AccountContext, profile: AccountProfile, operator
   const effects = noEffects();
   const now = ctx.now();
   ctx.database.transact(() => {
-    const { limits, dedupe_without_key = false, ...rest } = profile;
+    const { limits, dedupe_without_key = false, pools = [], ...rest } = profile;
     tables.profile.put({ ...rest, parent: null, created_at: now });
     if (limits) tables.profile.change({ limits });
     if (dedupe_without_key) tables.profile.change({ dedupe_without_key });
+    if (pools.length > 0) tables.profile.change({ pools });
     // A raised limit lets held jobs go at once; a lowered one touches none that was admitted.
     dispatch(ctx, tables, now, effects);
     if (operator) told(ctx, operator, "create_user", effects);

@@ -34,7 +34,13 @@ export function identify(tables: AccountTables | null, auth: Auth, now: number):
   if (!profile) return refuse(NOT_FOUND);
   if (auth.by === "parent" && profile.parent !== auth.parent) return refuse(UNAUTHORIZED);
   if (profile.disabled_at !== null && auth.by !== "internal") return refuse(DISABLED);
-  return ok({ keyid: auth.keyid, profile, key: null });
+  return ok({ keyid: auth.keyid, profile: auth.by === "parent" ? withPools(profile, auth.pools) : profile, key: null });
+}
+
+/** A tenant uses the pools of its parent as they are now. */
+function withPools(profile: StoredProfile, of: readonly string[] | undefined): StoredProfile {
+  const [own, ...pools] = of ?? [];
+  return own === undefined ? profile : { ...profile, default_pool: own, pools };
 }
 
 /** The tenant a parent names as its first submit will make it; null where the account is there already, or is no tenant. */
@@ -48,7 +54,7 @@ export function unwrittenTenant(settings: Settings, tables: AccountTables | null
     parent: auth.parent,
     created_at: now,
   });
-  return { keyid: auth.keyid, profile, key: null };
+  return { keyid: auth.keyid, profile: withPools(profile, auth.pools), key: null };
 }
 
 /** The same, where a tenant nothing was written for yet is known as its first accepted submit will make it. */

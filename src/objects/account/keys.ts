@@ -29,8 +29,8 @@ const LAST_ADMIN = refusalOf("CONFLICT", "The last admin key cannot be ended: ma
 export function verifyKey(ctx: AccountContext, proof: KeyProof): Result<KeyOwner, Refusal> {
   const who = identify(ctx.database.toRead(), { by: "key", proof }, ctx.now());
   if (!who.ok) return who;
-  const { role, region, dedupe_without_key } = who.value.profile;
-  return ok({ role, region, dedupe_without_key });
+  const { role, region, dedupe_without_key, default_pool, pools } = who.value.profile;
+  return ok({ role, region, dedupe_without_key, default_pool, pools });
 }
 
 export function listKeys(ctx: AccountContext): KeyRow[] {

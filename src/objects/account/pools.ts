@@ -25,8 +25,8 @@ export function grantedPool(
 ): Result<PoolName, Refusal> {
   const own = defaultPool(profile);
   const config = poolConfig(settings, named ?? own);
-  // A pool with an allow-list is open to the accounts whose own pool it is.
-  return config && (config.policy === "open" || config.name === own) ? ok(config.name) : refuse(UNKNOWN_POOL);
+  const isGranted = config?.policy === "open" || config?.name === own || profile.pools.includes(config?.name ?? "");
+  return config && isGranted ? ok(config.name) : refuse(UNKNOWN_POOL);
 }
 
 /**

@@ -13,6 +13,7 @@ import type { JobId, PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import { isTerminal } from "../../protocol/states.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
+import type { StoredProfile } from "../../storage/account/profile.ts";
 import type { NewJob, RefusedWithRate, RerunCommand, SubmitDone } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
 import { NOT_FOUND } from "./identity.ts";
@@ -25,12 +26,13 @@ const ERASED = refusalOf("CONFLICT", "What this job ran is no longer kept.");
 
 export function rerunJob(ctx: AccountContext, command: RerunCommand): Result<SubmitDone, RefusedWithRate> {
   const { job, seed, ...rest } = command;
-  return submitMade(ctx, { ...rest, route: "rerun" }, (tables) => newJobOf(ctx, tables, job, seed));
+  return submitMade(ctx, { ...rest, route: "rerun" }, (tables, profile) => newJobOf(ctx, tables, profile, job, seed));
 }
 
 function newJobOf(
   ctx: AccountContext,
   tables: AccountTables,
+  profile: StoredProfile,
   job: JobId,
   seed: string | null,
 ): Result<NewJob[], Refusal> {
@@ -43,7 +45,7 @@ function newJobOf(
   const { order } = stored;
   const ran = reseeded({ ...order, workflow_text: text }, seed);
   if (!ran.ok) return ran;
-  const pool = poolFor(ctx, tables, order.pool);
+  const pool = poolFor(ctx, profile, order.pool);
   const { source, params_text, workflow_text } = ran.value;
   const refused = refusedNow(ctx.settings, workflow_text, pool);
   if (refused) return refuse(refused);
@@ -72,17 +74,15 @@ function newJobOf(
 }
 
 /** The pool it ran in; where that was closed or renamed since, the account's own. */
-function poolFor(ctx: AccountContext, tables: AccountTables, name: string): PoolName | null {
-  const profile = tables.profile.get();
-  if (!profile) return null;
+function poolFor(ctx: AccountContext, profile: StoredProfile, name: string): PoolName {
   const pool = poolConfig(ctx.settings, name);
   const granted = pool ? grantedPool(ctx.settings, pool.name, profile) : null;
   return granted?.ok ? granted.value : defaultPool(profile);
 }
 
 /** The policy and the budget may have changed since, or differ in the pool it goes to now. */
-function refusedNow(settings: Settings, workflow_text: string, pool: PoolName | null): Refusal | null {
+function refusedNow(settings: Settings, workflow_text: string, pool: PoolName): Refusal | null {
   const graph = JSON.parse(workflow_text);
-  const allowed = (pool === null ? null : poolConfig(settings, pool))?.allow_nodes ?? [];
+  const allowed = poolConfig(settings, pool)?.allow_nodes ?? [];
   return refusedByPolicy(graph, allowed) ?? exceededBudget(graph, settings.BUDGET);
 }

@@ -12,6 +12,7 @@ import type { PoolName } from "../../protocol/ids.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
+import type { StoredProfile } from "../../storage/account/profile.ts";
 import type { NewJob, RefusedWithRate, SubmitCommand, SubmitDone, Submitted, SubmittedJob } from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
@@ -27,7 +28,7 @@ const LAST_USED_MS = 3_600_000;
 
 /** A submit whose jobs are made inside the transaction, from rows: asked for after the replay, which needs none. */
 export type MadeCommand = Omit<SubmitCommand, "jobs">;
-type MakeJobs = (tables: AccountTables) => Result<readonly NewJob[], Refusal>;
+type MakeJobs = (tables: AccountTables, profile: StoredProfile) => Result<readonly NewJob[], Refusal>;
 
 export function submit(ctx: AccountContext, command: SubmitCommand): Result<SubmitDone, RefusedWithRate> {
   const { idempotency, jobs } = command;
@@ -89,7 +90,7 @@ function submitIn(
   if (replay) return replay.ok ? ok({ records: replay.value, replayed: true, rate: rateOf(rules, tat, now) }) : replay;
   if (!ctx.settings.JOBS_ENABLED)
     return refuse({ ...refusalOf("FEATURE_DISABLED", "Submitting jobs is switched off."), retry_after_ms: 60_000 });
-  const made = make(tables);
+  const made = make(tables, profile);
   if (!made.ok) return made;
   const pools = all(made.value.map((job) => grantedPool(ctx.settings, job.pool, profile)));
   if (!pools.ok) return pools;

@@ -19,6 +19,8 @@ export type AccountProfile = {
   limits?: LimitOverrides | null;
   /** Left out: it stays. */
   dedupe_without_key?: boolean;
+  /** Pools with an allow-list that it may use beside its own. Left out: none. */
+  pools?: PoolName[];
 };
 /**
  * An account as operators see it. `limits`: in place of the role's. `dedupe_without_key`: the same body without an
@@ -33,6 +35,7 @@ export type Account = {
   created_at: number;
   limits: LimitOverrides | null;
   dedupe_without_key: boolean;
+  pools: readonly string[];
   disabled_at: number | null;
   erased_at: number | null;
 };
@@ -44,10 +47,17 @@ export type AccountChange = {
   default_pool?: PoolName;
   limits?: LimitOverrides | null;
   dedupe_without_key?: boolean;
+  pools?: PoolName[];
 };
 
 /** What a verified key's account says of itself to who acts for its tenants. */
-export type KeyOwner = { role: string; region: string; dedupe_without_key: boolean };
+export type KeyOwner = {
+  role: string;
+  region: string;
+  dedupe_without_key: boolean;
+  default_pool: string;
+  pools: readonly string[];
+};
 
 export type KeyRow = {
   keyid: KeyId;

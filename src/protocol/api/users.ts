@@ -20,6 +20,11 @@ const dedupe = z.boolean().meta({
     "A submit without an Idempotency-Key whose seeds are all named is answered with the job of the same body in the last 24 h, unless that failed or was canceled. Of a user with service keys: for its tenants too.",
 });
 
+const granted = z.array(poolNameSchema).max(32).meta({
+  description:
+    "Pools with an allow-list that the user may use beside its own. Of a user with service keys: its tenants too.",
+});
+
 export const newUserSchema = z
   .strictObject({
     name: displayNameSchema,
@@ -28,6 +33,7 @@ export const newUserSchema = z
     default_pool: poolNameSchema.optional(),
     limits: limitOverridesSchema.nullable().optional(),
     dedupe_without_key: dedupe.default(false),
+    pools: granted.default([]),
   })
   .meta({ id: "NewUser" });
 
@@ -39,6 +45,7 @@ export const changeUserSchema = z
     default_pool: poolNameSchema,
     limits: limitOverridesSchema.nullable().meta({ description: "In place of the role's; null: the role's again." }),
     dedupe_without_key: dedupe,
+    pools: granted,
   })
   .partial()
   .meta({ id: "ChangeUser" });
@@ -64,6 +71,7 @@ export const userViewSchema = z
     ...userShape,
     limits: z.record(z.string(), z.number().nullable()).nullable(),
     dedupe_without_key: z.boolean(),
+    pools: z.array(z.string()),
   })
   .meta({ id: "User" });
 export const userListSchema = z

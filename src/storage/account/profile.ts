@@ -27,6 +27,8 @@ export type StoredProfile = NewProfile & {
   readonly directory_at: number;
   /** Submits without an Idempotency-Key are deduplicated by their body, as far as seeds are explicit. */
   readonly dedupe_without_key: boolean;
+  /** Pools with an allow-list that it may use beside its own. */
+  readonly pools: readonly string[];
 };
 
 export type ProfileTable = {
@@ -65,12 +67,18 @@ export function profileTable(db: AccountDb, memory: AccountMemory): ProfileTable
       }),
     put: (profile) => {
       known.forget();
-      put.run({ one: 1, bootstrapped: 0, ...fresh(profile), limits: null, dedupe_without_key: 0 });
+      put.run({ one: 1, bootstrapped: 0, ...fresh(profile), limits: null, dedupe_without_key: 0, pools: null });
     },
-    change: ({ limits, dedupe_without_key: dedupe, ...rest }) => {
+    change: ({ limits, pools, dedupe_without_key: dedupe, ...rest }) => {
       known.forget();
       const text = limits === undefined ? {} : { limits: limits === null ? null : JSON.stringify(limits) };
-      const named = { ...rest, ...text, ...(dedupe === undefined ? {} : { dedupe_without_key: dedupe ? 1 : 0 }) };
+      const granted = pools === undefined ? {} : { pools: JSON.stringify(pools) };
+      const named = {
+        ...rest,
+        ...text,
+        ...granted,
+        ...(dedupe === undefined ? {} : { dedupe_without_key: dedupe ? 1 : 0 }),
+      };
       if (Object.values(named).every((value) => value === undefined)) return;
       const changed = db.update(account).set(named).returning({ one: account.one }).all();
       if (changed.length !== 1) throw new Error("there is no account to change");
@@ -81,13 +89,22 @@ export function profileTable(db: AccountDb, memory: AccountMemory): ProfileTable
 
 /** A profile as it is right after it was made. */
 export function fresh(profile: NewProfile): StoredProfile {
-  return { ...profile, limits: null, disabled_at: null, erased_at: null, directory_at: 0, dedupe_without_key: false };
+  return {
+    ...profile,
+    limits: null,
+    disabled_at: null,
+    erased_at: null,
+    directory_at: 0,
+    dedupe_without_key: false,
+    pools: [],
+  };
 }
 
-function profileOf({ limits, dedupe_without_key, ...row }: typeof account.$inferSelect): StoredProfile {
+function profileOf({ limits, dedupe_without_key, pools, ...row }: typeof account.$inferSelect): StoredProfile {
   return {
     ...row,
     limits: limits === null ? null : fromOwnRow<LimitOverrides>(limits),
     dedupe_without_key: dedupe_without_key === 1,
+    pools: pools === null ? [] : fromOwnRow<string[]>(pools),
   };
 }

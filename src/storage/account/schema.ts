@@ -18,6 +18,7 @@ export const account = sqliteTable("account", {
   erased_at: integer("erased_at"),
   directory_at: integer("directory_at").notNull(),
   dedupe_without_key: integer("dedupe_without_key").notNull(),
+  pools: text("pools"),
 });
 
 export const keys = sqliteTable("keys", {
