@@ -2,7 +2,7 @@
  * Owns how an object is found: typed stubs by name, with the region as location hint.
  * Invariant: a name maps to one object for ever; making a stub wakes nothing. The runtime itself retries calls that never arrived.
  */
-import type { Env } from "../platform/env.ts";
+import { type Env, poolConfig, settingsOf } from "../platform/env.ts";
 import type { AccountId, JobId, PoolName } from "../protocol/ids.ts";
 import type { AccountRpc, MetricsRpc, PoolRpc, ProgressRpc } from "./contract.ts";
 
@@ -26,7 +26,8 @@ export function progressOf(env: Env, account: AccountId, job: JobId): ProgressRp
 }
 
 export function poolOf(env: Env, pool: PoolName): PoolRpc & Fetchable {
-  return typed<PoolRpc & Fetchable>(env.POOL.get(env.POOL.idFromName(pool)));
+  const region = poolConfig(settingsOf(env), pool)?.region ?? null;
+  return typed<PoolRpc & Fetchable>(env.POOL.get(env.POOL.idFromName(pool), hinted(region)));
 }
 
 /** Eight shards, so that no single object takes every isolate's flush. */

@@ -57,6 +57,8 @@ export const poolConfigSchema = z.object({
   queue_id: z.string().min(1),
   policy: z.enum(["open", "allowlist"]),
   default_model: z.string().min(1),
+  /** Where its object is made, read when that happens first: near its agents. */
+  region: regionSchema.optional(),
   /** Node classes refused elsewhere that this pool lets through. */
   allow_nodes: z.array(z.string().min(1)).optional(),
 });

@@ -4,12 +4,13 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
 import { poolOf } from "../../src/objects/locate.ts";
+import { settingsOf } from "../../src/platform/env.ts";
 import { sha256Hex } from "../../src/platform/hash.ts";
 import type { SlotState } from "../../src/protocol/agent-api.ts";
 import { keyIdSchema, poolNameSchema } from "../../src/protocol/ids.ts";
 import { openPoolDatabase } from "../../src/storage/pool/database.ts";
 import * as schema from "../../src/storage/pool/schema.ts";
-import { bindings } from "./support/account.ts";
+import { bindings, POOL } from "./support/account.ts";
 import { answered, CAPABILITY, connect, isOffer, objectOf, offered, offerOf, openPool } from "./support/pool.ts";
 import { controlSocket } from "./support/sockets.ts";
 
@@ -255,6 +256,18 @@ describe("agents", () => {
     agent.socket.send(new Uint8Array([1, 2, 3]));
     expect((await agent.closed).code).toBe(1009);
     await vi.waitFor(async () => expect((await pool.stub().status()).agents.online).toBe(0));
+  });
+});
+
+describe("a pool with a region", () => {
+  it("is made there: every call hints at it", () => {
+    const { POOLS } = settingsOf(bindings);
+    const here = { ...bindings, POOLS: JSON.stringify(POOLS.map((pool) => ({ ...pool, region: "weur" }))) };
+    const get = vi.spyOn(bindings.POOL, "get");
+    poolOf(here, POOL);
+    poolOf(bindings, POOL);
+    expect(get.mock.calls.map(([, options]) => options)).toEqual([{ locationHint: "weur" }, {}]);
+    get.mockRestore();
   });
 });
 
