@@ -32,7 +32,8 @@ export async function submitCommand(
   const head = commandHead(c, route, parsed.text);
   if (!head.ok) return head;
   const job = await newJobOf(c, parsed);
-  return job.ok ? ok(withJobs(c, head.value, route, parsed.text, [job.value])) : job;
+  if (!job.ok) return unlessReplayed(head.value, route, job.refusal);
+  return ok(withJobs(c, head.value, route, parsed.text, [job.value]));
 }
 
 /** The command for several jobs of one body; a refusal names the item: `<list>.<n>.<field>`. */
@@ -47,10 +48,20 @@ export async function bulkCommand(
   const jobs: NewJob[] = [];
   for (const [n, parsed] of items.parsed.entries()) {
     const job = await newJobOf(c, parsed);
-    if (!job.ok) return refuse(ofItem(job.refusal, `${items.list}.${n}`));
+    if (!job.ok) return unlessReplayed(head.value, route, ofItem(job.refusal, `${items.list}.${n}`));
     jobs.push(job.value);
   }
   return ok(withJobs(c, head.value, route, text, jobs));
+}
+
+/** A body is right or wrong for ever, but what agents have changes: a request that was accepted is answered all the same. */
+function unlessReplayed(head: CommandHead, route: SubmitRoute, refusal: Refusal): Result<SubmitCommand, Refusal> {
+  if (head.idempotency === null || !isOfCatalogue(refusal)) return refuse(refusal);
+  return ok({ ...head, route, jobs: [], unless_replayed: refusal });
+}
+
+function isOfCatalogue({ code, details }: Refusal): boolean {
+  return code === "UNKNOWN_MODEL" || details.reason === "unknown_class";
 }
 
 /** Without a key the body may still be known; one with a seed of our choice never is. */
@@ -120,8 +131,7 @@ async function draftOf(
   // Parameters without a model name nothing that could be missing: no catalogue is asked on their way.
   const names = parsed.members.has("workflow") || body.model !== undefined;
   const draft = against(names ? await listingsFor(c, body.pool ?? null) : []);
-  const isUnknown =
-    !draft.ok && (draft.refusal.code === "UNKNOWN_MODEL" || draft.refusal.details.reason === "unknown_class");
+  const isUnknown = !draft.ok && isOfCatalogue(draft.refusal);
   return isUnknown ? against(await listingsFor(c, body.pool ?? null, BELIEVED_MS)) : draft;
 }
 

@@ -271,4 +271,28 @@ describe("the catalogue", () => {
     expect((await send("/models", as(unknownKey("user")))).status).toBe(401);
     expect((await send("/api/v1/models", post(user.key, "{}"))).status).toBe(405);
   });
+
+  it("is no matter to a request that was accepted before: its key is answered with its job", async () => {
+    const user = await person();
+    const body = loading("gone-since.safetensors");
+    const submit = (path: string, text: string, key: string) =>
+      call(user, "POST", path, text, { "Idempotency-Key": key });
+    const agent = await connect(
+      "agenthas",
+      capability({ models: [{ kind: "checkpoints", name: "gone-since.safetensors", size_bytes: null }] }),
+    );
+    vi.spyOn(Date, "now").mockReturnValue(Date.now() + 40_000);
+    expect((await submit("/jobs", body, "one")).status).toBe(202);
+    expect((await submit("/jobs/bulk", `{"jobs": [${body}]}`, "two")).status).toBe(202);
+    agent.socket.close();
+    const other = await connect("agentnow", capability());
+    await vi.waitFor(async () => {
+      vi.spyOn(Date, "now").mockReturnValue(Date.now() + 40_000);
+      expect((await call(user, "POST", "/jobs", body)).status).toBe(422);
+    });
+    expect((await submit("/jobs", body, "one")).status).toBe(200);
+    expect((await submit("/jobs/bulk", `{"jobs": [${body}]}`, "two")).status).toBe(200);
+    expect((await submit("/jobs", loading("other.safetensors"), "one")).status).toBe(422);
+    other.socket.close();
+  });
 });

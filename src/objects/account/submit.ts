@@ -27,14 +27,15 @@ import { makeTenant } from "./tenants.ts";
 const LAST_USED_MS = 3_600_000;
 
 /** A submit whose jobs are made inside the transaction, from rows: asked for after the replay, which needs none. */
-export type MadeCommand = Omit<SubmitCommand, "jobs">;
+export type MadeCommand = Omit<SubmitCommand, "jobs" | "unless_replayed">;
 type MakeJobs = (tables: AccountTables, profile: StoredProfile) => Result<readonly NewJob[], Refusal>;
 
 export function submit(ctx: AccountContext, command: SubmitCommand): Result<SubmitDone, RefusedWithRate> {
-  const { idempotency, jobs } = command;
+  const { idempotency, jobs, unless_replayed } = command;
   // A seed that we choose is another picture each time: without a key such a request repeats nothing.
   const isRepeatable = idempotency?.key != null || jobs.every((job) => job.explicit_seed);
-  return submitMade(ctx, { ...command, idempotency: isRepeatable ? idempotency : null }, () => ok(jobs));
+  const made = unless_replayed ? refuse(unless_replayed) : ok(jobs);
+  return submitMade(ctx, { ...command, idempotency: isRepeatable ? idempotency : null }, () => made);
 }
 
 /** Of each record what a receipt tells. */

@@ -53,6 +53,8 @@ export type SubmitCommand = {
   idempotency: { key: string | null; fingerprint: string } | null;
   /** One, or several in bulk: all are admitted or none. */
   jobs: NewJob[];
+  /** What is said instead of admitting, unless it repeats an earlier request: what agents have now is no matter to that. */
+  unless_replayed?: Refusal;
   request_id: string;
   traceparent: string | null;
 };
