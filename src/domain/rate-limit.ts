@@ -20,7 +20,7 @@ export function draw(bucket: Bucket, tat: number, now: number, n: number): Drawn
 
 /** The theoretical arrival time of an empty bucket: none is ever later by the clock that wrote it. */
 export function emptyTat(bucket: Bucket, now: number): number {
-  return now + (bucket.burst * 60_000) / bucket.per_minute;
+  return now + bucket.burst * (60_000 / bucket.per_minute);
 }
 
 /** How a bucket stands, as the rate headers say it; null for no bucket. `policy` names it. */
