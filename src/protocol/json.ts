@@ -41,14 +41,6 @@ export function stringifyLossless(value: unknown): string {
 }
 
 /**
- * The text a fingerprint is taken of: keys sorted by code unit, no white space, every number token as it was written.
- * Takes text that `parseStrict` accepted; throws on any other.
- */
-export function canonicalText(text: string): string {
-  return canonicalOf(reviveWith(text, numberTokens));
-}
-
-/**
  * A JSON number that `JSON.stringify` writes digit by digit as given, for records that carry integers as text.
  * Plain number where that is exact.
  */
@@ -126,7 +118,7 @@ function scan(text: string): Scan {
 }
 
 /** Index of the closing quote, or the last index of an unterminated text. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   let end = start;
   for (;;) {
     end = text.indexOf('"', end + 1);
@@ -200,22 +192,6 @@ const exactIntegers: Token = (source, value) => {
   if (!isBigInteger(source, value)) return value;
   return source.length > MAX_INTEGER_LENGTH ? Number.POSITIVE_INFINITY : BigInt(source);
 };
-
-class NumberToken {
-  readonly source: string;
-  constructor(source: string) {
-    this.source = source;
-  }
-}
-const numberTokens: Token = (source) => new NumberToken(source);
-
-function canonicalOf(value: unknown): string {
-  if (value instanceof NumberToken) return value.source;
-  if (Array.isArray(value)) return `[${value.map(canonicalOf).join(",")}]`;
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-  return `{${members.map(([name, v]) => `${JSON.stringify(name)}:${canonicalOf(v)}`).join(",")}}`;
-}
 
 // --- values that no schema should have to think of -----------------------------------------------------------------------
 
