@@ -20,6 +20,7 @@ export type Timing = { lease_ms: number; first_lease_ms: number; renew_ms: numbe
 export type FakeJob = {
   job: string;
   workflow: string;
+  shape: string;
   status: JobState;
   attempt: number;
   lease: string | null;
@@ -54,11 +55,12 @@ export class FakeJobs {
 
   add(
     workflow: object | string,
-    options: Partial<Pick<FakeJob, "inputs" | "keep_metadata" | "run_ms" | "no_progress_ms">> = {},
+    options: Partial<Pick<FakeJob, "shape" | "inputs" | "keep_metadata" | "run_ms" | "no_progress_ms">> = {},
   ) {
     const job: FakeJob = {
       job: jobIdFrom(Date.now(), ++this.#count),
       workflow: typeof workflow === "string" ? workflow : JSON.stringify(workflow),
+      shape: "0123456789abcdef",
       status: "queued",
       attempt: 0,
       lease: null,
@@ -111,6 +113,7 @@ export class FakeJobs {
       attempt: job.attempt,
       workflow: job.workflow,
       workflow_hash: "0",
+      shape: job.shape,
       inputs: job.inputs,
       output: { max_files: 100, max_bytes: 300 * 2 ** 20, keep_metadata: job.keep_metadata },
       limits: { run_ms: job.run_ms, no_progress_ms: job.no_progress_ms },
