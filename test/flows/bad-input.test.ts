@@ -5,6 +5,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { z } from "zod";
 import { devVars } from "../../dev/dev-vars.ts";
 import { macsFrom } from "../../src/platform/macs.ts";
 import { keyIdSchema } from "../../src/protocol/ids.ts";
@@ -146,3 +147,33 @@ it("refuses a missing and a junk key alike, and a junk key wakes no object", asy
   );
   expect(awake()).toHaveLength(before.length + 1);
 });
+
+it("A crowd that submits at once, half of it hanging up, gets an answer each for the rest: one job for each, and none is lost", async () => {
+  const crowd = await flow.newClient("internal");
+  const gone: AbortController[] = [];
+  const all = Array.from({ length: 80 }, (_, n) => {
+    const hangUp = new AbortController();
+    if (n % 2 === 1) gone.push(hangUp);
+    const body = JSON.stringify({ prompt: `number ${n}`, metadata: { n: String(n) } });
+    const init = { body, headers: { "Idempotency-Key": `crowd-${n}` }, signal: hangUp.signal };
+    return crowd.call("POST", "/api/v1/jobs", init).catch(() => null);
+  });
+  // The first answer says that calls are under way.
+  await Promise.race(all);
+  for (const one of gone) one.abort();
+  const answers = await Promise.all(all);
+  const stayed = answers.flatMap((answer, n) => (n % 2 === 0 ? [answer?.status] : []));
+  expect(stayed).toEqual(stayed.map(() => 202));
+  const ids = answers.flatMap((answer) => (answer ? [acceptedId(answer)] : []));
+  expect(new Set(ids).size).toBe(ids.length);
+  const repeated = await Promise.all(
+    answers.map((answer, n) => {
+      const body = JSON.stringify({ prompt: `number ${n}`, metadata: { n: String(n) } });
+      const again = crowd.call("POST", "/api/v1/jobs", { body, headers: { "Idempotency-Key": `crowd-${n}` } });
+      return again.then((second) => [second.status, answer === null || acceptedId(answer) === acceptedId(second)]);
+    }),
+  );
+  for (const [status, isSame] of repeated) expect([[200, 202].includes(Number(status)), isSame]).toEqual([true, true]);
+});
+
+const acceptedId = (answer: Answer) => z.object({ job_id: z.string() }).parse(answer.body).job_id;

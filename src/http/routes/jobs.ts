@@ -19,7 +19,7 @@ import { listQuery } from "../list-query.ts";
 import { withRate } from "../rate-headers.ts";
 import { readJson } from "../request-body.ts";
 import { submitCommand } from "../submit-command.ts";
-import { onlyJob, submittedJobs } from "../submitted.ts";
+import { onlyJob, submitTogether, submittedJobs } from "../submitted.ts";
 import * as docs from "./jobs-documents.ts";
 
 export const jobRoutes = newRouteSet();
@@ -31,7 +31,7 @@ addRoute(jobRoutes, docs.submit, async (c) => {
   if (!command.ok) return refusalResponse(c, command.refusal);
   const waitMs = preferredWaitMs(c);
   if (waitMs !== null) return submitAndWait(c, command.value, waitMs);
-  const done = submittedJobs(c, await callerAccount(c).submitForReceipt(command.value));
+  const done = submittedJobs(c, await submitTogether(c, command.value));
   if (done instanceof Response) return done;
   const { PUBLIC_URL } = c.get("settings");
   const receipt = renderReceipt(PUBLIC_URL, onlyJob(done.records), c.get("request_id"), done.replayed);

@@ -66,7 +66,7 @@ import { recheckViewers } from "./recheck.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
 import { rerunJob } from "./rerun.ts";
 import { tidyNow, unreferenced } from "./retention.ts";
-import { forReceipt, submit } from "./submit.ts";
+import { submit, submitEach } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
 import { sweepNow } from "./sweep-now.ts";
 import { adoptTenant } from "./tenants.ts";
@@ -104,8 +104,8 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   async submit(command: SubmitCommand) {
     return submit(this.#ctx, command);
   }
-  async submitForReceipt(command: SubmitCommand) {
-    return forReceipt(submit(this.#ctx, command));
+  async submitEach(commands: SubmitCommand[]) {
+    return submitEach(this.#ctx, commands);
   }
   async getJob(auth: Auth, job: JobId) {
     return metered(this.#ctx, auth, (ctx) => getJob(ctx, auth, job));

@@ -5,6 +5,7 @@
 
 import { type Asked, admit, rateOf, refusedShape, type Standing, utcDay } from "../../domain/admission.ts";
 import { nextJobId } from "../../domain/job-id.ts";
+import { causeOf, logLine } from "../../platform/log.ts";
 import { count } from "../../platform/metrics.ts";
 import { reportedBacklog } from "../../platform/queue-messages.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
@@ -13,7 +14,7 @@ import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
 import type { StoredProfile } from "../../storage/account/profile.ts";
-import type { NewJob, RefusedWithRate, SubmitCommand, SubmitDone, Submitted, SubmittedJob } from "../contract.ts";
+import type { NewJob, RefusedWithRate, Submission, SubmitCommand, SubmitDone } from "../contract.ts";
 import { type Effects, noEffects, settle, wantBy } from "./commit.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, UNAUTHORIZED, unwrittenTenant, type Who } from "./identity.ts";
@@ -38,10 +39,21 @@ export function submit(ctx: AccountContext, command: SubmitCommand): Result<Subm
   return submitMade(ctx, { ...command, idempotency: isRepeatable ? idempotency : null }, () => made);
 }
 
+/** Each in a transaction of its own: one that throws leaves the others as they are. */
+export function submitEach(ctx: AccountContext, commands: readonly SubmitCommand[]): Submission[] {
+  return commands.map((command) => {
+    try {
+      return forReceipt(submit(ctx, command));
+    } catch (error) {
+      const { account } = ctx;
+      logLine("error", "submit_threw", { account, request_id: command.request_id, cause: causeOf(error) });
+      return "threw";
+    }
+  });
+}
+
 /** Of each record what a receipt tells. */
-export function forReceipt(
-  done: Result<SubmitDone, RefusedWithRate>,
-): Result<Submitted<SubmittedJob>, RefusedWithRate> {
+function forReceipt(done: Result<SubmitDone, RefusedWithRate>): Submission {
   if (!done.ok) return done;
   const { records, ...rest } = done.value;
   const told = records.map(({ job, status, queued_at, pool, user_id }) => ({ job, status, queued_at, pool, user_id }));

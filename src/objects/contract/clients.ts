@@ -95,6 +95,9 @@ export type CancelDone = {
   changed: boolean;
 };
 
+/** `threw`: an exception, of which nothing is left; the other commands of the call go on. */
+export type Submission = Result<Submitted<SubmittedJob>, RefusedWithRate> | "threw";
+
 /** What tells whether a submit is a replay. */
 export type Replayable = Pick<SubmitCommand, "route" | "idempotency">;
 /** `online`: agents connected now; null when the pool did not answer, or was not asked. */
@@ -113,8 +116,11 @@ export type Usage = {
 
 export interface ClientRpc {
   submit(command: SubmitCommand): Promise<Result<SubmitDone, RefusedWithRate>>;
-  /** The same, answered with no more than a receipt tells: whole records cost more on their way than they did to write. */
-  submitForReceipt(command: SubmitCommand): Promise<Result<Submitted<SubmittedJob>, RefusedWithRate>>;
+  /**
+   * Each command by itself, in order, answered with no more than a receipt tells: whole records cost more on their way than they
+   * did to write.
+   */
+  submitEach(commands: SubmitCommand[]): Promise<Submission[]>;
   /** With the progress of a running job as it is now (at most 2 s old). */
   getJob(auth: Auth, job: JobId): Promise<Metered<JobRecord>>;
   /** The record alone, without a word from any other object: for the progress object, and where only the right counts. */

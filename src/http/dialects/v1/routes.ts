@@ -11,7 +11,7 @@ import { NOT_FOUND, refusalResponse } from "../../errors.ts";
 import { withRate } from "../../rate-headers.ts";
 import { parseBy, readJson } from "../../request-body.ts";
 import { submitCommand } from "../../submit-command.ts";
-import { onlyJob, submittedJobs } from "../../submitted.ts";
+import { onlyJob, submitTogether, submittedJobs } from "../../submitted.ts";
 import * as docs from "./documents.ts";
 import { v1Job, v1ListItem, v1State } from "./job.ts";
 import { v1CreateSchema, v1ListQuery } from "./request.ts";
@@ -27,7 +27,7 @@ addRoute(v1Routes, docs.submit, async (c) => {
   if (!known.ok) return refusalResponse(c, known.refusal);
   const command = await submitCommand(c, body.value);
   if (!command.ok) return refusalResponse(c, command.refusal);
-  const made = submittedJobs(c, await callerAccount(c).submitForReceipt(command.value));
+  const made = submittedJobs(c, await submitTogether(c, command.value));
   if (made instanceof Response) return made;
   const { job, status, queued_at, user_id } = onlyJob(made.records);
   return c.json({ job_id: job, status: v1State(status), created_at: timeText(queued_at), user_id });

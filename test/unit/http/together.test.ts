@@ -1,0 +1,109 @@
+/**
+ * Owns what is promised of questions that go together.
+ */
+import { describe, expect, it } from "vitest";
+import { type Together, together } from "../../../src/http/together.ts";
+
+const LIMITS = { in_flight: 2, batch: 3 };
+
+/** A far side whose calls are answered, or fail, when the test says so. */
+function farSide(all: Together<number, string>) {
+  const calls: { questions: number[]; answer: (answers?: string[]) => void; fail: () => void }[] = [];
+  const kept: Promise<unknown>[] = [];
+  const ask = (n: number, object = "one") =>
+    all.ask(
+      object,
+      n,
+      (questions) =>
+        new Promise((resolve, reject) => {
+          const answer = (answers = questions.map((q) => `answer ${q}`)) => resolve(answers);
+          calls.push({ questions, answer, fail: () => reject(new Error("cut")) });
+        }),
+      (work) => kept.push(work),
+    );
+  const asked = () => calls.map(({ questions }) => questions);
+  return { ask, asked, calls, kept };
+}
+
+const turn = () => new Promise((resolve) => setTimeout(resolve));
+
+describe("questions for one object", () => {
+  it("go alone and at once while few are under way", async () => {
+    const far = farSide(together(LIMITS));
+    const both = Promise.all([far.ask(1), far.ask(2)]);
+    expect(far.asked()).toEqual([[1], [2]]);
+    for (const { answer } of far.calls) answer();
+    expect(await both).toEqual(["answer 1", "answer 2"]);
+  });
+
+  it("that come meanwhile go together with the next call, at most as many as a call carries, each with its own answer", async () => {
+    const far = farSide(together(LIMITS));
+    const all = Promise.all([1, 2, 3, 4, 5, 6, 7].map((n) => far.ask(n)));
+    expect(far.asked()).toEqual([[1], [2]]);
+    far.calls[0]?.answer();
+    await turn();
+    expect(far.asked().slice(2)).toEqual([[3, 4, 5]]);
+    far.calls[1]?.answer();
+    await turn();
+    expect(far.asked().slice(3)).toEqual([[6, 7]]);
+    far.calls[2]?.answer();
+    far.calls[3]?.answer();
+    expect(await all).toEqual([1, 2, 3, 4, 5, 6, 7].map((n) => `answer ${n}`));
+  });
+
+  it("fail with the call that carried them, and the next ones are asked all the same", async () => {
+    const far = farSide(together(LIMITS));
+    const all = [1, 2, 3, 4, 5, 6].map((n) => far.ask(n).catch((error: Error) => error.message));
+    far.calls[0]?.answer();
+    await turn();
+    expect(far.asked()[2]).toEqual([3, 4, 5]);
+    far.calls[2]?.fail();
+    await turn();
+    expect(far.asked()[3]).toEqual([6]);
+    far.calls[1]?.answer();
+    far.calls[3]?.answer();
+    expect(await Promise.all(all)).toEqual(["answer 1", "answer 2", "cut", "cut", "cut", "answer 6"]);
+  });
+
+  it("fail where another number of answers came back: nobody gets another's", async () => {
+    const far = farSide(together(LIMITS));
+    const all = [1, 2, 3, 4].map((n) => far.ask(n).catch(() => "failed"));
+    far.calls[0]?.answer();
+    await turn();
+    expect(far.asked()[2]).toEqual([3, 4]);
+    far.calls[1]?.answer();
+    far.calls[2]?.answer(["one only"]);
+    expect(await Promise.all(all)).toEqual(["answer 1", "answer 2", "failed", "failed"]);
+  });
+
+  it("leave nothing behind: the next crowd begins anew", async () => {
+    const far = farSide(together(LIMITS));
+    for (const from of [0, 10]) {
+      const begun = far.calls.length;
+      const all = Promise.all([1, 2, 3].map((n) => far.ask(from + n)));
+      expect(far.asked().slice(begun)).toEqual([[from + 1], [from + 2]]);
+      for (const { answer } of far.calls) answer();
+      await turn();
+      for (const { answer } of far.calls) answer();
+      expect(await all).toHaveLength(3);
+    }
+  });
+
+  it("hold open the request of each asker until its question was answered", async () => {
+    const far = farSide(together(LIMITS));
+    const all = Promise.all([1, 2, 3].map((n) => far.ask(n)));
+    expect(far.kept).toHaveLength(3);
+    for (const { answer } of far.calls) answer();
+    await turn();
+    for (const { answer } of far.calls) answer();
+    await all;
+    await Promise.all(far.kept);
+  });
+});
+
+it("Questions for another object do not wait", () => {
+  const far = farSide(together(LIMITS));
+  for (const n of [1, 2, 3]) void far.ask(n);
+  void far.ask(4, "other");
+  expect(far.asked()).toEqual([[1], [2], [4]]);
+});
