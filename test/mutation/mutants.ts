@@ -3,6 +3,7 @@
  * Invariant: each entry breaks a promise of docs/job-lifecycle.md or of the limits, and none is there twice.
  */
 import { ACCOUNT_MUTANTS } from "./account-mutants.ts";
+import { DISPATCH_MUTANTS } from "./dispatch-mutants.ts";
 import { DOMAIN_MUTANTS } from "./domain-mutants.ts";
 import { FLEET_MUTANTS } from "./fleet-mutants.ts";
 import { IDENTITY_MUTANTS } from "./identity-mutants.ts";
@@ -17,4 +18,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...REPLAY_MUTANTS,
   ...STORAGE_MUTANTS,
   ...FLEET_MUTANTS,
+  ...DISPATCH_MUTANTS,
 ];

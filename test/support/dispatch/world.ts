@@ -17,7 +17,12 @@ const PULL_MS = 60_000;
 /** From an offer to the claim. */
 const CLAIM_MS = 5;
 
-export type SimJob = { readonly owner: string; readonly run_ms: number; readonly model?: string };
+export type SimJob = {
+  readonly owner: string;
+  readonly run_ms: number;
+  readonly model?: string;
+  readonly weight?: number;
+};
 export type Ran = SimJob & { n: number; at: number; started: number; ended: number; agent: string; loaded: boolean };
 
 /** What hands out jobs: the pool's dispatcher, or the baseline. */
@@ -88,7 +93,7 @@ export class World {
       const id = jobIdSchema.parse(`j_${String(++this.#made).padStart(12, "0")}`);
       const ref = `r_${account}_${id.slice(2)}_1_default_${"0".repeat(27)}`;
       const models = job.model === undefined ? [] : [job.model];
-      const offer = { ref, account, job: id, attempt: 1, priority: 0, weight: 1, models };
+      const offer = { ref, account, job: id, attempt: 1, priority: 0, weight: job.weight ?? 1, models };
       this.#waiting.set(ref, { offer, job, at: Date.now(), n: this.#made });
       return offer;
     });

@@ -34,13 +34,13 @@ describe("a run that ended well", () => {
   });
 
   it("says nothing of workflows of another shape: none is claimed ahead of a long run after short ones of others", async () => {
-    const on = await stage({ simulator: { stepMs: 400 }, timing: { first_lease_ms: 20_000, lease_ms: 20_000 } });
+    const on = await stage({ simulator: { stepMs: 120 }, timing: { first_lease_ms: 20_000, lease_ms: 20_000 } });
     const short = on.plane.jobs.add(textToImage({ steps: 1 }));
     on.plane.offer(short);
     await until(() => short.completed !== null);
     await on.idle();
     const before = on.plane.controlMessages.length;
-    const long = on.plane.jobs.add(textToImage({ steps: 60, seed: "9" }), { shape: "fedcba9876543210" });
+    const long = on.plane.jobs.add(textToImage({ steps: 100, seed: "9" }), { shape: "fedcba9876543210" });
     on.plane.offer(long);
     // From a twentieth of a run on its own progress tells when it will end.
     await until(() => long.renewals.some(({ request }) => request.progress > 0.06));

@@ -57,7 +57,8 @@ describe("a job claimed ahead", () => {
     const declined = offer();
     dispatch.add([declined]);
     dispatch.declined(declined.ref, "b");
-    vi.advanceTimersByTime(1_000);
+    vi.advanceTimersByTime(30_000);
+    expect(asked(fleet), "the idle agent has what is in the list to take").toEqual([]);
     const before = fleet.looks;
     for (let turns = 0; turns < 1_000 && vi.getTimerCount() > 0; turns++) vi.runOnlyPendingTimers();
     // A thousand turns of the timer are minutes of waiting, not one moment a thousand times.

@@ -74,6 +74,18 @@ describe("two tenants, one with 1,000 jobs and one with 10, on 4 agents", () => 
   );
 });
 
+describe("two tenants of other roles", () => {
+  it("share the fleet as their weights say, whatever the length of their jobs", () => {
+    const world = new World(AGENTS, fair);
+    world.submit(jobsOf("heavy", 600, 5_000).map((job) => ({ ...job, weight: 3 })));
+    world.submit(jobsOf("light", 600, 20_000));
+    vi.advanceTimersByTime(580_000);
+    const ratio = secondsOf(world.ran, "heavy") / secondsOf(world.ran, "light");
+    console.log(`weights 3 to 1, jobs of 5 s and 20 s: GPU seconds ${round(ratio)} to 1`);
+    expect(Math.abs(ratio - 3)).toBeLessThan(0.3);
+  });
+});
+
 describe("200 jobs over 4 models, on 4 agents", () => {
   const LOAD_MS = 8_000;
   /** A fixed sequence that looks like chance. */
