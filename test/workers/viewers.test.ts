@@ -5,6 +5,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { previewBytes } from "../../src/domain/preview.ts";
+import { progressOf } from "../../src/objects/locate.ts";
 import { bindings } from "./support/account.ts";
 import { as, post, send } from "./support/client.ts";
 import { countRows } from "./support/rows.ts";
@@ -23,6 +24,8 @@ import {
 } from "./support/watched-job.ts";
 
 const UPGRADE = { Upgrade: "websocket" };
+const HEADER = { type: "preview", ts: 1, node: "3", content_type: "image/jpeg" } as const;
+const megabyte = previewBytes(HEADER, new Uint8Array(1_000_000));
 
 afterEach(() => {
   vi.useRealTimers();
@@ -72,9 +75,6 @@ describe("a ticket", () => {
 });
 
 describe("a viewer that gives no sign of life", () => {
-  const header = { type: "preview", ts: 1, node: "3", content_type: "image/jpeg" } as const;
-  const megabyte = previewBytes(header, new Uint8Array(1_000_000));
-
   it("I43, F75: is spared what later frames outdate, then closed with 1013; one that pings misses nothing", async () => {
     const { job, key, socket } = await withRunningJob();
     const [mute, lively] = [await watch(job, key, "?previews=1"), await watch(job, key, "?previews=1")];
@@ -116,22 +116,44 @@ describe("a viewer that gives no sign of life", () => {
   });
 });
 
+/** Keys are told from now on only after `slow` resolved. */
+function slowKeys(slow: Promise<void>) {
+  const get = bindings.ACCOUNT.get.bind(bindings.ACCOUNT);
+  return vi.spyOn(bindings.ACCOUNT, "get").mockImplementation((...args) => {
+    const stub = get(...args);
+    return new Proxy(stub, {
+      get: (target, name) =>
+        name === "listKeys"
+          ? () => slow.then(() => Reflect.apply(Reflect.get(target, name), target, []))
+          : Reflect.get(target, name),
+    });
+  });
+}
+
 describe("the key of one who watches a busy job", () => {
+  it("I43: holds up what is said, and of pictures the last, while it is asked for late", async () => {
+    const { account, job, key, socket } = await withRunningJob();
+    const viewer = await watch(job, key, "?previews=1");
+    const slow = Promise.withResolvers<void>();
+    slowKeys(slow.promise);
+    sleepUntil(Date.now() + 26_000);
+    socket.say(progress(1, 0.1));
+    for (let n = 0; n < 4; n++) socket.socket.send(megabyte);
+    socket.say(progress(2, 0.2));
+    await expect.poll(async () => (await progressOf(bindings, account, job).live())?.progress).toBe(0.2);
+    expect(viewer.types).toEqual(["status"]);
+    slow.resolve();
+    await viewer.frame(shows(0.2));
+    expect(viewer.types).toEqual(["status", "progress", "progress"]);
+    expect(viewer.blobs).toHaveLength(1);
+  });
+
   it("I42: is asked for in good time, so that no frame waits for the answer", async () => {
     const { job, key, socket } = await withRunningJob();
     const viewer = await watch(job, key);
     const start = Date.now();
     const slow = Promise.withResolvers<void>();
-    const get = bindings.ACCOUNT.get.bind(bindings.ACCOUNT);
-    const asked = vi.spyOn(bindings.ACCOUNT, "get").mockImplementation((...args) => {
-      const stub = get(...args);
-      return new Proxy(stub, {
-        get: (target, name) =>
-          name === "listKeys"
-            ? () => slow.promise.then(() => Reflect.apply(Reflect.get(target, name), target, []))
-            : Reflect.get(target, name),
-      });
-    });
+    const asked = slowKeys(slow.promise);
     sleepUntil(start + 21_000);
     socket.say(progress(1, 0.1));
     await viewer.frame(shows(0.1));

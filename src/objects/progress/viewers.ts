@@ -132,6 +132,8 @@ export class Viewers {
   /** Sends to one viewer, or holds for it while its key is asked for. */
   send(viewer: Viewer, items: readonly Outgoing[]): void {
     if (viewer.held !== null) {
+      // Of pictures on the way the last is enough: two hundred would be more than an object may hold.
+      if (items.some(isPicture)) viewer.held = viewer.held.filter((held) => !isPicture(held));
       viewer.held.push(...items);
       if (viewer.held.length > MAX_HELD) this.close(viewer, { code: CLOSE.SLOW, reason: "too slow" });
       return;
@@ -216,4 +218,8 @@ export class Viewers {
     if (now - this.#lastSign(viewer) > IDLE_AFTER_MS) this.close(viewer, { code: CLOSE.IDLE, reason: "idle" });
     else if (keep) this.keepOne(viewer, viewer.kept.seq);
   }
+}
+
+function isPicture({ body }: Outgoing): boolean {
+  return typeof body !== "string";
 }
