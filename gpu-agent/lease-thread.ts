@@ -65,6 +65,8 @@ function heard(message: Exclude<ToThread, { type: "hold" }>): void {
       if (message.now) void renew(lease);
       break;
     case "socket_lost":
+      // Each failed try to have it again is told too: it has been lost since then, and what was renewed since then counts.
+      if (lease.socketDown) break;
       lease.socketDown = true;
       moveDeadline(lease, Math.min(deadlineOf(lease), message.alive_at + lease.socket_grace_ms));
       void renew(lease);
@@ -141,6 +143,8 @@ function schedule(lease: Held, from: number): void {
 }
 
 async function renew(lease: Held): Promise<void> {
+  // One renewal to come at a time: a forgotten timer would renew what was dropped.
+  if (lease.timer) clearTimeout(lease.timer);
   if (lease.calling) {
     lease.again = true;
     return;
