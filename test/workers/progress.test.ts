@@ -9,7 +9,7 @@ import { progressOf } from "../../src/objects/locate.ts";
 import { tenantAccountId } from "../../src/platform/api-key.ts";
 import { jobIdSchema, keyIdSchema } from "../../src/protocol/ids.ts";
 import { bindings, clientOf, objectOf } from "./support/account.ts";
-import { person, post, send, submitted } from "./support/client.ts";
+import { as, person, post, type Refused, send, submitted } from "./support/client.ts";
 import { agentSocket, detail, socketOf, watch } from "./support/sockets.ts";
 import { quiet } from "./support/steps.ts";
 import {
@@ -209,6 +209,11 @@ describe("who may watch", () => {
     const operator = { by: "operator", actor: "test", request_id: "req_test" } as const;
     await owned.agent.stub().disableAccount(false, operator);
     expect(await (await watch(owned.job, owned.key)).closed).toEqual({ code: 4401, reason: "key revoked" });
+    // Events are refused like any read of a disabled account.
+    const events = await send(`/api/v1/jobs/${owned.job}/events`, as(owned.key));
+    const job = await send(`/api/v1/jobs/${owned.job}`, as(owned.key));
+    const [{ error: ofEvents }, { error: ofJob }] = [await events.json<Refused>(), await job.json<Refused>()];
+    expect([events.status, ofEvents.code, ofEvents.message]).toEqual([403, ofJob.code, ofJob.message]);
     await owned.agent.stub().enableAccount(operator);
     await (await watch(owned.job, owned.key)).frame(revision(1));
   });

@@ -31,6 +31,8 @@ const STREAMS_DISABLED = refusalOf("FEATURE_DISABLED", "Streams are off at the m
 const UNAVAILABLE = refusalOf("BACKEND_UNAVAILABLE", "The job cannot be watched at the moment. Try again.");
 /** Objects look at the headers alone: the client's own URL may carry its ticket. */
 const OBJECT_URL = "https://progress.invalid/";
+const ACCOUNT_DISABLED = refusalOf("FORBIDDEN", "This account is disabled.", { field: "account" });
+const KEY_FELL = { code: CLOSE.REVOKED, reason: "key revoked" };
 const UNKNOWN_JOB = { code: CLOSE.REFUSED, reason: "unknown job" };
 const DISABLED = { code: CLOSE.REFUSED, reason: "disabled" };
 /**
@@ -39,7 +41,8 @@ const DISABLED = { code: CLOSE.REFUSED, reason: "disabled" };
  */
 const REFUSALS = new Map<number, { refusal: Refusal; close: Close | null }>([
   [WATCH_REFUSED.ticket_used, { refusal: UNAUTHORIZED, close: null }],
-  [WATCH_REFUSED.key_fell, { refusal: UNAUTHORIZED, close: { code: CLOSE.REVOKED, reason: "key revoked" } }],
+  [WATCH_REFUSED.key_fell, { refusal: UNAUTHORIZED, close: KEY_FELL }],
+  [WATCH_REFUSED.account_disabled, { refusal: ACCOUNT_DISABLED, close: KEY_FELL }],
   [WATCH_REFUSED.unknown_job, { refusal: NOT_FOUND, close: UNKNOWN_JOB }],
   [WATCH_REFUSED.unavailable, { refusal: UNAVAILABLE, close: { code: CLOSE.GOING_AWAY, reason: "try again" } }],
 ]);

@@ -15,7 +15,13 @@ export const EDGE_HEADERS = {
 } as const;
 
 /** The status a ProgressObject answers to one who may not watch; the Worker says it in the way of the transport. */
-export const WATCH_REFUSED = { ticket_used: 401, key_fell: 403, unknown_job: 404, unavailable: 503 } as const;
+export const WATCH_REFUSED = {
+  ticket_used: 401,
+  key_fell: 403,
+  account_disabled: 423,
+  unknown_job: 404,
+  unavailable: 503,
+} as const;
 
 export type ViewerIdentity = {
   account: AccountId;

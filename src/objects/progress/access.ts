@@ -13,7 +13,7 @@ export type ViewerKey = ViewerIdentity["key"];
 export type Admission =
   | { ok: true; record: JobRecord }
   /** `unknown` also stands for a job of someone else. */
-  | { ok: false; why: "unknown" | "revoked" | "unavailable" };
+  | { ok: false; why: "unknown" | "revoked" | "disabled" | "unavailable" };
 
 /** Viewers who come by the same key within this time share one answer: a thousand at once ask once. */
 const SHARED_FOR_MS = 1_000;
@@ -91,7 +91,8 @@ export class Access {
     if (found.ok) return { ok: true, record: found.value };
     const { code } = found.refusal;
     if (code === "NOT_FOUND") return { ok: false, why: "unknown" };
-    return { ok: false, why: code === "UNAUTHORIZED" || code === "FORBIDDEN" ? "revoked" : "unavailable" };
+    if (code === "FORBIDDEN") return { ok: false, why: "disabled" };
+    return { ok: false, why: code === "UNAUTHORIZED" ? "revoked" : "unavailable" };
   }
 
   async #keysOf(account: AccountId): Promise<string[]> {

@@ -40,6 +40,7 @@ const VIEWERS_TTL_MS = 3_600_000;
 const REFUSED: { [why in Extract<Admission, { ok: false }>["why"]]: number } = {
   unknown: WATCH_REFUSED.unknown_job,
   revoked: WATCH_REFUSED.key_fell,
+  disabled: WATCH_REFUSED.account_disabled,
   unavailable: WATCH_REFUSED.unavailable,
 };
 
