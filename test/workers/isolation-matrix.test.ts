@@ -79,8 +79,7 @@ function verdict(policy: RoutePolicy, kind: KeyKindCase): "through" | 401 | 403 
     return ["user", "service", "agent", "disabled", "revoked", "expired", "unknown"].includes(kind) ? 403 : 401;
   }
   if (kind === "user" || kind === "service") return "through";
-  // A stream says of every bad key what it says of a revoked one.
-  return kind === "disabled" && policy !== "watcher" ? 403 : 401;
+  return kind === "disabled" ? 403 : 401;
 }
 
 /** Where nobody is asked for a key, one good and one bad one say it all. */
