@@ -2,21 +2,14 @@
  * Owns what the account tells the viewers of a job, and what it spares itself where there are none.
  */
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
 import type { JobId } from "../../src/protocol/ids.ts";
 import { objectOf, openAccount, type TestAccount } from "./support/account.ts";
-import { completeWell, NOON, pass } from "./support/attempts.ts";
+import { beginAtNoon, completeWell, pass } from "./support/attempts.ts";
 import { quiet } from "./support/steps.ts";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: NOON });
-});
-afterEach(async () => {
-  await quiet();
-  watchSteps(null);
-  vi.useRealTimers();
-});
+beginAtNoon();
 
 describe("the end of a watched job", () => {
   it("repeats the end of a job to its viewers until it was taken (I41)", async () => {

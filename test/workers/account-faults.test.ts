@@ -3,22 +3,15 @@
  * the fault catalogue.
  */
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
 import { bindings, newJob, objectOf, openAccount, renewal, type TestAccount, withRole } from "./support/account.ts";
 import { Doorbells } from "./support/account-doorbells.ts";
 import { type Rows, readRows } from "./support/account-rows.ts";
-import { agentNamed, completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
+import { agentNamed, beginAtNoon, completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
 import { quiet } from "./support/steps.ts";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: NOON });
-});
-afterEach(async () => {
-  await quiet();
-  watchSteps(null);
-  vi.useRealTimers();
-});
+beginAtNoon();
 
 const rowsOf = async (account: TestAccount): Promise<Rows> => (await readRows(account.account)).rows;
 const withKey = (key: string) => ({ idempotency: { key, fingerprint: "f" } });

@@ -1,21 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { watchSteps } from "../../src/objects/account/step.ts";
+import { describe, expect, it, vi } from "vitest";
 import { poolOf } from "../../src/objects/locate.ts";
 import { sha256Hex } from "../../src/platform/hash.ts";
 import { keyIdSchema } from "../../src/protocol/ids.ts";
 import { bindings, METRICS, openAccount, POOL, renewal, seenAs } from "./support/account.ts";
-import { agentNamed, completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
+import { agentNamed, beginAtNoon, completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
 import { controlSocket, type TestSocket } from "./support/sockets.ts";
-import { quiet } from "./support/steps.ts";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: NOON });
-});
-afterEach(async () => {
-  await quiet();
-  watchSteps(null);
-  vi.useRealTimers();
-});
+beginAtNoon();
 
 const status = (value: string) => ({ ok: true, value: { status: value } });
 /** An admitted agent of the pool with its control socket open. */

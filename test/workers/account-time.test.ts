@@ -2,21 +2,14 @@
  * Owns the guarantees of deadlines, doorbells, alarms and clearing up against a real account object.
  */
 import { runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
 import type { JobId } from "../../src/protocol/ids.ts";
 import { bindings, newJob, objectOf, openAccount, renewal, type TestAccount, withRole } from "./support/account.ts";
-import { completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
+import { beginAtNoon, completeWell, failure, filesOf, NOON, pass } from "./support/attempts.ts";
 import { quiet } from "./support/steps.ts";
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: NOON });
-});
-afterEach(async () => {
-  await quiet();
-  watchSteps(null);
-  vi.useRealTimers();
-});
+beginAtNoon();
 
 describe("time", () => {
   it("ends a job that runs longer than its timeout", async () => {

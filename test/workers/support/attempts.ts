@@ -3,12 +3,26 @@
  * Invariant: time passes only here, and an alarm that came due by it has run when `pass` returns.
  */
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { vi } from "vitest";
+import { afterEach, beforeEach, vi } from "vitest";
+import { watchSteps } from "../../../src/objects/account/step.ts";
 import type { ManifestEntry } from "../../../src/protocol/agent-api.ts";
 import type { LeaseFields } from "../../../src/protocol/ids.ts";
 import { fileOf, METRICS, objectOf, POOL, seenAs, type TestAccount } from "./account.ts";
+import { quiet } from "./steps.ts";
 
 export const NOON = Date.UTC(2030, 0, 2, 12);
+
+/** Each test of the file begins at `NOON`, and ends when its objects have come to rest. */
+export function beginAtNoon(): void {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ["Date"], now: NOON });
+  });
+  afterEach(async () => {
+    await quiet();
+    watchSteps(null);
+    vi.useRealTimers();
+  });
+}
 
 /** Lets `ms` pass and fires the alarm if it was due by then. */
 export async function pass(account: TestAccount, ms: number): Promise<void> {
