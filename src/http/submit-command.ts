@@ -7,7 +7,7 @@ import type { Listing } from "../domain/catalogue.ts";
 import { draftJob, type JobDraft, type WrittenWorkflow } from "../domain/job-request.ts";
 import { mediaRules } from "../domain/outbound-target.ts";
 import type { NewJob, SubmitCommand } from "../objects/contract.ts";
-import { type PoolConfig, poolConfig, type Settings } from "../platform/env.ts";
+import { type PoolConfig, poolConfig, type Settings, unnamedPool } from "../platform/env.ts";
 import { digestHex, sha256Hex } from "../platform/hash.ts";
 import { type CreateJob, createJobSchema, idempotencyKeySchema } from "../protocol/api/jobs.ts";
 import { canonicalText } from "../protocol/canonical-json.ts";
@@ -201,7 +201,7 @@ function foreignUser(body: CreateJob, caller: Caller): Refusal | null {
  * pool of its own, it puts that pool's model in place of this one's.
  */
 function poolOf(settings: Settings, name: string | null): Result<PoolConfig, Refusal> {
-  const config = poolConfig(settings, name ?? "default") ?? (name === null ? (settings.POOLS[0] ?? null) : null);
+  const config = name === null ? unnamedPool(settings) : poolConfig(settings, name);
   return config === null ? refuse(refusalOf("UNKNOWN_POOL", "There is no such pool.", { field: "pool" })) : ok(config);
 }
 

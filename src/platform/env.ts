@@ -162,6 +162,11 @@ export function poolConfig(settings: Settings, name: string): PoolConfig | null 
   return settings.POOLS.find((pool) => pool.name === name) ?? null;
 }
 
+/** The pool that stands for one a client did not name, until its account is asked: it may have another of its own. */
+export function unnamedPool(settings: Settings): PoolConfig | null {
+  return poolConfig(settings, "default") ?? settings.POOLS[0] ?? null;
+}
+
 /** The producer binding of a pool's queue. The only place where a binding is looked up by a computed name. */
 export function jobsQueue(env: Env, pool: PoolConfig): Queue<string> {
   const binding = env[pool.binding];

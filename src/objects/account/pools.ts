@@ -3,7 +3,7 @@
  * Invariant: a pool that is not granted is refused like one that does not exist.
  */
 import { graphTextOf, parametersOf } from "../../domain/parameters.ts";
-import { poolConfig, type Settings } from "../../platform/env.ts";
+import { poolConfig, type Settings, unnamedPool } from "../../platform/env.ts";
 import { sha256Hex } from "../../platform/hash.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
 import { type PoolName, poolNameSchema } from "../../protocol/ids.ts";
@@ -36,6 +36,7 @@ export function grantedPool(
 export function withPoolModel(settings: Settings, job: NewJob, pool: PoolName): NewJob {
   const model = poolConfig(settings, pool)?.default_model;
   if (job.model_left_out !== true || job.params_text === null || model === undefined) return job;
+  if (model === unnamedPool(settings)?.default_model) return job;
   const parameters = parametersOf(job.params_text);
   if (parameters.model === model) return job;
   const changed = { ...parameters, model };
