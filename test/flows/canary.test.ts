@@ -39,11 +39,11 @@ async function call(client: Client, method: string, path: string, init: RequestI
 
 const madeSchema = z.object({ key: z.string(), keyid: z.string() });
 const secretOf = (key: string) => key.split("_")[4] ?? "";
-const workflow = (sampler: string) => ({
+const workflow = (sampler: string, steps = 40) => ({
   "3": {
     class_type: "KSampler",
     inputs: {
-      ...{ seed: 1, steps: 40, cfg: 7, sampler_name: sampler, scheduler: "normal", denoise: 1 },
+      ...{ seed: 1, steps, cfg: 7, sampler_name: sampler, scheduler: "normal", denoise: 1 },
       ...{ model: ["4", 0], positive: ["6", 0], negative: ["6", 0], latent_image: ["5", 0] },
     },
   },
@@ -76,7 +76,7 @@ it("drives jobs, keys and mistakes of every sort through all processes", async (
   expect((await flow.client.over(good.job_id)).status).toBe("succeeded");
   const bad = await flow.client.submit({ workflow: workflow("no such sampler") });
   expect((await flow.client.over(bad.job_id)).status).toBe("failed");
-  const killed = await flow.client.submit({ workflow: workflow("euler") });
+  const killed = await flow.client.submit({ workflow: workflow("euler", 900) });
   await flow.client.until(killed.job_id, ["running"]);
   await flow.agents[0]?.process.kill();
   await call(flow.client, "DELETE", `/api/v1/jobs/${killed.job_id}`);
