@@ -70,7 +70,7 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
     find: "if (live && isEnded(live.status) && live.revision === record.revision) tables.live.remove(live);",
     replace: "if (live && isEnded(live.status)) tables.live.remove(live);",
     why: "an end would count as told when only an earlier state was",
-    tests: TIME,
+    tests: workers("account-audience.test.ts"),
   },
   {
     file: "src/objects/account/commit.ts",

@@ -17,7 +17,7 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
     find: "const answer = (await check(c)) ?? (await handler(c));",
     replace: "const answer = await handler(c);",
     why: "identity: a route would answer without its policy's check",
-    tests: MATRIX,
+    tests: KEYS,
   },
   {
     file: "src/http/middleware/authenticate-admin.ts",

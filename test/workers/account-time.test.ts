@@ -67,9 +67,9 @@ describe("time", () => {
     const account = await openAccount();
     const job = await account.submitOne();
     await died(account, job, 4);
+    await rungAgain(account);
     await account.stub().doorbellDied(job, 2);
     expect((await account.get(job)).status).toBe("queued");
-    await rungAgain(account);
     await died(account, job, 1);
     expect(await account.get(job)).toMatchObject({ status: "failed", error: { code: "UNDELIVERABLE" } });
   });
