@@ -77,16 +77,20 @@ export class SlotHealth {
       const end = await this.#canary(signal);
       if (signal.aborted) return;
       if (end.kind === "success" || end.kind === "refused") break;
-      // A ComfyUI that goes away is proved anew when it comes back.
-      if (end.kind === "gone") return;
-      const reason = `ComfyUI fails a small run of ours (${end.kind})`;
-      if (this.#illness?.reason !== reason) this.#log.error({ end: end.kind }, reason);
-      this.#illness = { reason, mends: true };
-      this.#hooks.changed();
+      // A ComfyUI that went away is proved anew when it comes back, which ends this; one that stayed is asked again.
+      if (end.kind !== "gone" || this.#session.state.kind === "ready") this.#failed(end.kind);
       await pause(again, signal);
     }
     if (this.#illness?.mends) this.#illness = null;
     this.#set(null);
+  }
+
+  /** What a restart alone mends stays as it is. */
+  #failed(kind: RunEnd["kind"]): void {
+    const reason = `ComfyUI fails a small run of ours (${kind})`;
+    if (this.#illness?.reason !== reason) this.#log.error({ end: kind }, reason);
+    if (this.#illness === null || this.#illness.mends) this.#illness = { reason, mends: true };
+    this.#hooks.changed();
   }
 
   #mustWait(): boolean {

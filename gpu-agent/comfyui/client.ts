@@ -9,7 +9,7 @@ import { BrokenCircuitError, CircuitState, ConsecutiveBreaker, circuitBreaker, h
 import { FormData } from "undici";
 import type { z } from "zod";
 import { type Answer, CallFailed, type CallOptions, HttpOrigin } from "../http-origin.ts";
-import { jsonOrNull } from "../json.ts";
+import { pythonJson } from "./python-json.ts";
 import {
   type ComfyQueue,
   cancelAnswerSchema,
@@ -162,7 +162,7 @@ export class ComfyClient {
   ): Promise<z.output<S>> {
     const answer = await (essential ? this.#observed(method, route, options) : this.#call(method, route, options));
     if (answer.status !== 200) throw new ComfyFault(answer.status, `/${route}`);
-    const parsed = schema.safeParse(jsonOrNull(answer.text));
+    const parsed = schema.safeParse(pythonJson(answer.text));
     if (!parsed.success) throw new ComfyFault(answer.status, `/${route}`);
     return parsed.data;
   }

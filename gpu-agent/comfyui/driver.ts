@@ -54,6 +54,8 @@ const POLL_MS = 2_000;
 const POLL_WHEN_DOWN_MS = 250;
 const POLL_WITHOUT_SOCKET_MS = 500;
 const HISTORY_LAG_MS = 5_000;
+/** A run that is in the queue no more has ended, whether or not history can be read: for so long it is asked how. */
+const UNREADABLE_MS = 5_000;
 /** What the socket still owes when history already has the end. */
 const SOCKET_LAG_MS = 3_000;
 
@@ -73,6 +75,7 @@ class Run {
   #downSince: number | null = null;
   #wasDown = false;
   #absences = 0;
+  #unreadableSince: number | null = null;
 
   constructor(session: ComfySession, request: RunRequest) {
     this.#session = session;
@@ -170,6 +173,7 @@ class Run {
 
   #pollMs(): number {
     if (this.#downSince !== null) return POLL_WHEN_DOWN_MS;
+    if (this.#unreadableSince !== null) return POLL_WITHOUT_SOCKET_MS;
     return this.#session.socketOpen ? POLL_MS : POLL_WITHOUT_SOCKET_MS;
   }
 
@@ -184,6 +188,7 @@ class Run {
       const seen = await this.#entry();
       this.#downSince = null;
       if (seen === "dead_worker") return this.#deadWorker();
+      if (seen === "unreadable") return { kind: "gone", why: "ComfyUI cannot say how the run ended" };
       return seen && this.#endOf(seen);
     } catch (error) {
       if (error instanceof ComfyFault) return null;
@@ -192,7 +197,7 @@ class Run {
     }
   }
 
-  async #entry(): Promise<HistoryEntry | "lost" | "dead_worker" | null> {
+  async #entry(): Promise<HistoryEntry | "lost" | "dead_worker" | "unreadable" | null> {
     const { client } = this.#session;
     if (this.#hint) {
       this.#hint = false;
@@ -201,6 +206,9 @@ class Run {
     const place = await locate(client, this.#request.prompt_id);
     if (place.kind === "finished") return place.entry;
     if (place.kind === "running") this.#begin();
+    if (place.kind !== "unreadable") this.#unreadableSince = null;
+    else this.#unreadableSince ??= monotonicMs();
+    if (this.#unreadableSince !== null && monotonicMs() - this.#unreadableSince >= UNREADABLE_MS) return "unreadable";
     this.#absences = place.kind === "absent" ? this.#absences + 1 : 0;
     if (this.#limits.isUnattended(place)) return "dead_worker";
     return this.#absences >= (this.#wasDown ? 1 : 2) ? "lost" : null;

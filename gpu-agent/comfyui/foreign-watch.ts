@@ -2,7 +2,7 @@
  * Owns what others do in the same ComfyUI: how many prompts there are that are not ours, and whether anything works on them.
  * Invariant: it only looks. A `status` alone is a suspicion, since it may be older than the end of a run of ours.
  */
-import { monotonicMs, pause } from "../clock.ts";
+import { monotonicMs, Wakeup } from "../clock.ts";
 import type { ComfyClient } from "./client.ts";
 
 export type ForeignHooks = {
@@ -20,7 +20,10 @@ export class ForeignWatch {
   readonly #client: ComfyClient;
   readonly #hooks: ForeignHooks;
   readonly #signal: AbortSignal;
+  readonly #bell = new Wakeup();
   #checking = false;
+  #isDue = false;
+  #unattendedSince: number | null = null;
   /** Prompts of others in the queue of this ComfyUI. */
   count = 0;
 
@@ -28,27 +31,33 @@ export class ForeignWatch {
     this.#client = client;
     this.#signal = signal;
     this.#hooks = hooks;
+    signal.addEventListener("abort", () => this.#bell.ring(), { once: true });
   }
 
   /** Looks now, and again and again while there are any. */
   async check(): Promise<void> {
-    if (this.#checking) return;
+    this.#isDue = true;
+    if (this.#checking) return this.#bell.ring();
     this.#checking = true;
-    let unattendedSince: number | null = null;
-    try {
-      do {
-        const { running, pending } = await this.#client.queue();
-        this.set([...running, ...pending].filter((id) => !this.#hooks.isOurs(id)).length);
-        if (pending.length > 0 && running.length === 0) unattendedSince ??= monotonicMs();
-        else unattendedSince = null;
-        if (unattendedSince !== null && monotonicMs() - unattendedSince >= UNATTENDED_MS) this.#hooks.deadWorker();
-        if (this.count > 0) await pause(CHECK_MS, this.#signal);
-      } while (this.count > 0 && !this.#signal.aborted);
-    } catch {
-      this.set(0);
-    } finally {
-      this.#checking = false;
+    this.#unattendedSince = null;
+    while ((this.#isDue || this.count > 0) && !this.#signal.aborted) {
+      this.#isDue = false;
+      await this.#look();
+      if (this.count > 0 && !this.#isDue) await this.#bell.wait(CHECK_MS);
     }
+    this.#checking = false;
+  }
+
+  /** A look that fails tells nothing: whoever was there still is, as far as is known. */
+  async #look(): Promise<void> {
+    const queue = await this.#client.queue().catch(() => null);
+    if (queue === null) return;
+    const { running, pending } = queue;
+    this.set([...running, ...pending].filter((id) => !this.#hooks.isOurs(id)).length);
+    if (pending.length > 0 && running.length === 0) this.#unattendedSince ??= monotonicMs();
+    else this.#unattendedSince = null;
+    const since = this.#unattendedSince;
+    if (since !== null && monotonicMs() - since >= UNATTENDED_MS) this.#hooks.deadWorker();
   }
 
   set(count: number): void {

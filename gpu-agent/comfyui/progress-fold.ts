@@ -13,6 +13,8 @@ const DEFAULT_STEPS = 20;
 /** A node that does not sample counts like a quarter of a step. */
 const PLAIN_WEIGHT = 0.25;
 const MAX_TEXT = 256;
+/** A larger count is told in proportion: a bar may count the bytes of a download. */
+const MAX_COUNT = 1_000_000_000;
 
 export type Folded = { progress: number; detail: ProgressDetail };
 
@@ -132,7 +134,8 @@ export class ProgressFold {
   #tick(node: string | null, value: number, max: number): boolean {
     if (node === null || !(max > 0) || !Number.isFinite(value)) return false;
     const at = Math.min(max, Math.max(0, value));
-    this.#step = { value: Math.round(at), max: Math.round(max) };
+    const scale = Math.min(1, MAX_COUNT / max);
+    this.#step = { value: Math.round(at * scale), max: Math.round(max * scale) };
     this.#phase = "executing";
     if (this.#weights.has(node)) {
       const before = this.#fractions.get(node) ?? 0;

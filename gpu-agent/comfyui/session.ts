@@ -207,7 +207,8 @@ export class ComfySession {
     const { remaining } = event;
     if (remaining < this.#remaining) for (const watcher of this.#watchers.values()) watcher.event(event);
     this.#remaining = remaining;
-    if (remaining > this.#watchers.size) void this.#foreign.check();
-    else this.#foreign.set(0);
+    // Who is gone is told by a look alone: of what remains some may be theirs, and ours not yet there or no more.
+    if (remaining === 0) this.#foreign.set(0);
+    else if (remaining > this.#watchers.size) void this.#foreign.check();
   }
 }

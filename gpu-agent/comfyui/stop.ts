@@ -4,7 +4,7 @@
  */
 import { monotonicMs, type Wakeup } from "../clock.ts";
 import { CallFailed } from "../http-origin.ts";
-import type { ComfyClient } from "./client.ts";
+import { type ComfyClient, ComfyFault } from "./client.ts";
 import type { ComfySession } from "./session.ts";
 import type { HistoryEntry } from "./shapes.ts";
 import { verdictOf } from "./verdict.ts";
@@ -13,12 +13,18 @@ import { interruptsById } from "./version.ts";
 export type Place =
   | { kind: "finished"; entry: HistoryEntry }
   | { kind: "pending"; others_run: boolean }
-  | { kind: "running" | "absent" };
+  /** `unreadable`: in the queue no more, and what history has of it cannot be read. */
+  | { kind: "running" | "absent" | "unreadable" };
 
 /** A prompt is always in exactly one place; the queue is read before history so that a move between them is not missed. */
 export async function locate(client: ComfyClient, promptId: string): Promise<Place> {
   const queue = await client.queue();
-  const entry = await client.history(promptId);
+  const isQueued = queue.running.includes(promptId) || queue.pending.includes(promptId);
+  const entry = await client.history(promptId).catch((error: unknown) => {
+    if (isQueued || !(error instanceof ComfyFault)) throw error;
+    return "unreadable" as const;
+  });
+  if (entry === "unreadable") return { kind: "unreadable" };
   if (entry) return { kind: "finished", entry };
   if (queue.running.includes(promptId)) return { kind: "running" };
   if (!queue.pending.includes(promptId)) return { kind: "absent" };
@@ -65,8 +71,9 @@ export async function stopPrompt(
       const place = await locate(session.client, promptId);
       unreachableSince = null;
       if (place.kind === "finished") return ended(place.entry, since);
-      absences = place.kind === "absent" ? absences + 1 : 0;
-      if (absences > (known === "unsure" ? 3 : 0)) return { how: "deleted", idle_after_ms: elapsed(since) };
+      absences = place.kind === "absent" || place.kind === "unreadable" ? absences + 1 : 0;
+      if (absences > (known === "unsure" ? 3 : 0))
+        return { how: place.kind === "absent" ? "deleted" : "finished", idle_after_ms: elapsed(since) };
     } catch (error) {
       if (!(error instanceof CallFailed)) continue;
       unreachableSince ??= monotonicMs();

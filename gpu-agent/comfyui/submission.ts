@@ -4,8 +4,8 @@
  */
 import { monotonicMs, pause } from "../clock.ts";
 import { type Answer, CallFailed } from "../http-origin.ts";
-import { jsonOrNull } from "../json.ts";
 import { ComfyFault } from "./client.ts";
+import { pythonJson } from "./python-json.ts";
 import type { ComfySession } from "./session.ts";
 import { refusalSchema, submitAnswerSchema } from "./shapes.ts";
 import { DEAD_AFTER_MS, locate } from "./stop.ts";
@@ -77,8 +77,9 @@ async function whereabouts(session: ComfySession, what: Submission): Promise<"th
   for (let denied = 0; denied < 2; await pause(BETWEEN_LOOKS_MS, what.signal)) {
     if (what.signal.aborted || monotonicMs() - since > LOOK_LIMIT_MS) return "unknown";
     try {
-      if ((await locate(session.client, what.prompt_id)).kind !== "absent") return "there";
-      denied++;
+      const { kind } = await locate(session.client, what.prompt_id);
+      if (kind === "absent") denied++;
+      else if (kind !== "unreadable") return "there";
     } catch (error) {
       if (!(error instanceof CallFailed) && !(error instanceof ComfyFault)) throw error;
     }
@@ -98,14 +99,16 @@ function understood(answer: Answer): Submitted {
     const message = `ComfyUI's body limit: ${scrub(answer.text.slice(0, 200))}`;
     return { kind: "refused", refusal: { ...UNREADABLE, message } };
   }
-  if (answer.status !== 200) {
-    const parsed = refusalSchema.safeParse(jsonOrNull(answer.text));
+  // Only ComfyUI's own no is one to the workflow: a proxy before it, or another server in its place, knows nothing of it.
+  if (answer.status !== 200 && answer.status !== 400) return { kind: "not_taken" };
+  if (answer.status === 400) {
+    const parsed = refusalSchema.safeParse(pythonJson(answer.text));
     const refusal = parsed.success
       ? explainRefusal(parsed.data)
       : { ...UNREADABLE, message: `status ${answer.status}` };
     return { kind: "refused", refusal };
   }
-  const parsed = submitAnswerSchema.safeParse(jsonOrNull(answer.text));
+  const parsed = submitAnswerSchema.safeParse(pythonJson(answer.text));
   const errors = parsed.success ? parsed.data.node_errors : {};
   if (Object.keys(errors).length === 0) return { kind: "accepted" };
   const refusal = refusalSchema.safeParse({ node_errors: errors });

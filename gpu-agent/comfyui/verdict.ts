@@ -15,6 +15,8 @@ export type RunError = {
 export type Verdict = { kind: "success" } | { kind: "interrupted" } | { kind: "error"; error: RunError };
 
 const MAX_MESSAGE = 1_000;
+/** As many as a release may name. */
+const MAX_MISSING = 100;
 
 /** The terminal message decides; `status_str` only when there is none. */
 export function verdictOf(entry: HistoryEntry): Verdict {
@@ -107,7 +109,7 @@ function missingIn(refusal: SubmitRefusal): Missing[] {
     if (error.type !== "value_not_in_list" || typeof value !== "string" || !MODEL_FILE.test(value)) return [];
     missing.push({ kind: "model", name: value.slice(0, 512) });
   }
-  return missing;
+  return missing.slice(0, MAX_MISSING);
 }
 
 /** The newer line names the class in a field, the older one only in its sentence. */
