@@ -97,7 +97,7 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     find: ".where(notInArray(payloads.sha256, needed))",
     replace: "",
     why: "the workflow of a job that waits would be thrown away",
-    tests: workers("account-time.test.ts"),
+    tests: workers("retention.test.ts"),
   },
   {
     file: "src/storage/account/outbox.ts",
