@@ -173,7 +173,7 @@ export class ReadyList {
   give(candidates: readonly Candidate[], now: number): Given | null {
     const idle = candidates.filter(({ id, free }) => free > (this.#unanswered.get(id) ?? 0));
     if (idle.length === 0) return null;
-    const first = this.#nextFor(idle, now, () => true);
+    const first = this.#nextFor(now, () => idle);
     if (first === null) return null;
     const entry = this.#overtaking(first, idle, now) ?? first;
     const agent = this.#bestFor(entry, idle, now);
@@ -185,21 +185,22 @@ export class ReadyList {
     return { ref: entry.ready.ref, agent, weight: entry.ready.weight };
   }
 
-  #nextFor(idle: readonly Candidate[], now: number, fits: (entry: Entry, agent: Candidate) => boolean): Entry | null {
+  /** @param among the agents that count for a job. */
+  #nextFor(now: number, among: (entry: Entry) => readonly Candidate[]): Entry | null {
     let best: Entry | null = null;
     for (const entry of this.#entries.values()) {
       if (entry.offer !== null || (best !== null && !this.#goesBefore(entry, best))) continue;
-      if (idle.some((agent) => mayAsk(entry, agent.id, now) && fits(entry, agent))) best = entry;
+      if (among(entry).some(({ id }) => mayAsk(entry, id, now))) best = entry;
     }
     return best;
   }
 
   /** A job that finds its models loaded where `first` would not, unless one that it would pass by was passed for 2 s. */
   #overtaking(first: Entry, idle: readonly Candidate[], now: number): Entry | null {
-    if (idle.some((agent) => mayAsk(first, agent.id, now) && hasLoaded(first, agent))) return null;
+    const warm = warmFor(idle);
+    if (warm(first).some(({ id }) => mayAsk(first, id, now))) return null;
     const { priority } = first.ready;
-    const fits = (entry: Entry, agent: Candidate) => entry.ready.priority === priority && hasLoaded(entry, agent);
-    const other = this.#nextFor(idle, now, fits);
+    const other = this.#nextFor(now, (entry) => (entry.ready.priority === priority ? warm(entry) : []));
     if (other === null) return null;
     const passed = this.#before(other).filter((entry) => idle.some(({ id }) => mayAsk(entry, id, now)));
     if (passed.some(({ overtaken_at }) => overtaken_at !== null && overtaken_at + OVERTAKEN_MS <= now)) return null;
@@ -263,9 +264,15 @@ function mayAsk(entry: Entry, agent: string, now: number): boolean {
   return (entry.asked.get(agent)?.again_at ?? 0) <= now;
 }
 
-/** True for a job that names no model: it fits everywhere. */
-function hasLoaded({ ready: { models } }: Entry, { loaded }: Candidate): boolean {
-  return models.every((model) => loaded.has(model));
+/** The agents that have a job's models loaded; all of them for a job that names none. Looked for once for each set of models. */
+function warmFor(idle: readonly Candidate[]): (entry: Entry) => readonly Candidate[] {
+  const known = new Map<string, readonly Candidate[]>();
+  return ({ ready: { models } }) => {
+    const key = models.join("\n");
+    const found = known.get(key) ?? idle.filter(({ loaded }) => models.every((model) => loaded.has(model)));
+    known.set(key, found);
+    return found;
+  };
 }
 
 function isLess(a: readonly number[], b: readonly number[]): boolean {

@@ -20,8 +20,8 @@ export const DISPATCH_MUTANTS: readonly Mutant[] = [
   },
   {
     file: "src/domain/ready-list.ts",
-    find: "entry.ready.priority === priority && hasLoaded(entry, agent)",
-    replace: "hasLoaded(entry, agent)",
+    find: "entry.ready.priority === priority ? warm(entry) : []",
+    replace: "warm(entry)",
     why: "loaded models would go before priority",
     tests: LIST,
   },

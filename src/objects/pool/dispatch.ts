@@ -71,9 +71,12 @@ export class Dispatch {
 
   /** A slot took up a job, is done with one, or became idle. */
   changed({ took, done }: SlotChange, agent: string): void {
+    // What another was offered is gone: that one may take something else.
+    const isOthers = took.some((ref) => (this.#list.offeredTo(ref) ?? agent) !== agent);
     for (const { ref, seconds } of done) this.#finish(ref, seconds);
     for (const ref of took) this.#take(ref, agent);
-    this.run();
+    // Nobody else became free, and whoever was free before has been offered what there was.
+    this.run(isOthers ? undefined : agent);
   }
 
   /** What it ran is over as far as the pool can see; whether it is, its lease decides. */
@@ -87,12 +90,12 @@ export class Dispatch {
     this.run();
   }
 
-  /** Offers until no idle agent may take any job that is left. */
-  run(): void {
+  /** Offers until no idle agent may take any job that is left. `only`: no other agent than this has become free since. */
+  run(only?: string): void {
     const now = Date.now();
     const lay = this.#list.sweep(now).length;
     if (lay > 0) count("comfy_edge_offers_total", { outcome: "unanswered" }, lay);
-    const give = this.#giver(now);
+    const give = this.#giver(now, lay > 0 ? undefined : only);
     for (let given = give(); given !== null; given = give()) {
       const { ref, agent, ahead } = given;
       if (this.#presence.send(agent, { type: "offer", ref, ahead })) {
@@ -104,11 +107,11 @@ export class Dispatch {
   }
 
   /** To an idle agent; when none of them may take it, ahead to one whose present job should end soon. */
-  #giver(now: number) {
+  #giver(now: number, only?: string) {
     // Who is idle changes with what agents say, not with what they are told: asked once for any number of offers.
     const none = this.#list.size === 0;
-    const idle = none ? [] : this.#presence.candidates();
-    const busy = none ? [] : this.#presence.aheadCandidates();
+    const idle = none ? [] : this.#presence.candidates(only);
+    const busy = none ? [] : this.#presence.aheadCandidates(only);
     return () => {
       const toIdle = this.#list.give(idle, now);
       const given = toIdle ?? this.#list.give(busy, now);

@@ -13,10 +13,10 @@ export type Gone = { readonly id: string; readonly slots: readonly Slot[] };
 export type LoadedBy = (hash: string) => ReadonlySet<string>;
 
 export type Fleet = {
-  /** Those with at least one idle slot. */
-  candidates(): Candidate[];
+  /** Those with at least one idle slot; `only`: of this process alone. */
+  candidates(only?: string): Candidate[];
   /** Those with a slot that would claim one job ahead of the end of its present one. */
-  aheadCandidates(): Candidate[];
+  aheadCandidates(only?: string): Candidate[];
   /** Jobs that wait behind a run, where, and since when (ms UTC). */
   claimedAhead(): { ref: string; agent: string; since: number }[];
   /** True when a slot of any agent runs or prepares this. */

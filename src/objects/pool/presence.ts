@@ -110,12 +110,12 @@ export class Presence implements Fleet {
     return gone;
   }
 
-  candidates(): Candidate[] {
-    return this.#processes.idle(this.#mayWork);
+  candidates(only?: string): Candidate[] {
+    return this.#processes.idle(this.#mayWork, only);
   }
 
-  aheadCandidates(): Candidate[] {
-    return this.#processes.ahead(this.#mayWork);
+  aheadCandidates(only?: string): Candidate[] {
+    return this.#processes.ahead(this.#mayWork, only);
   }
 
   claimedAhead(): { ref: string; agent: string; since: number }[] {

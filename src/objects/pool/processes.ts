@@ -9,6 +9,9 @@ import type { Slot } from "./slot.ts";
 
 export type Known = Present & { readonly id: string };
 type Fits = (slot: Slot) => boolean;
+type MayWork = (agent: string) => boolean;
+/** Null: to be made when it is asked for. */
+type Index = Map<string, Candidate | null>;
 
 const isIdle: Fits = ({ state }) => state === "idle";
 /** Would claim one job ahead of the end of its present one. */
@@ -18,8 +21,8 @@ const holdsAhead: Fits = ({ next }) => next !== null;
 export class Processes {
   readonly #loadedBy: LoadedBy;
   readonly #byId = new Map<string, Known>();
-  readonly #idle = new Map<string, Candidate | null>();
-  readonly #ahead = new Map<string, Candidate | null>();
+  readonly #idle: Index = new Map();
+  readonly #ahead: Index = new Map();
   readonly #holding = new Set<string>();
   /** Process -> slot -> model files it says it has in memory. Lost with the object's memory: a preference, no more. */
   readonly #loaded = new Map<string, Map<number, readonly string[]>>();
@@ -62,14 +65,14 @@ export class Processes {
     return [...this.#byId.values()];
   }
 
-  /** Those with at least one idle slot. */
-  idle(mayWork: (agent: string) => boolean): Candidate[] {
-    return this.#candidates(this.#idle, isIdle, mayWork);
+  /** Those with at least one idle slot; `only`: of this process alone. */
+  idle(mayWork: MayWork, only?: string): Candidate[] {
+    return this.#candidates(this.#idle, isIdle, mayWork, only);
   }
 
   /** Those with a slot that would claim one job ahead of the end of its present one. */
-  ahead(mayWork: (agent: string) => boolean): Candidate[] {
-    return this.#candidates(this.#ahead, takesAhead, mayWork);
+  ahead(mayWork: MayWork, only?: string): Candidate[] {
+    return this.#candidates(this.#ahead, takesAhead, mayWork, only);
   }
 
   /** Jobs that wait behind a run, where, and since when (ms UTC). */
@@ -81,10 +84,11 @@ export class Processes {
     );
   }
 
-  #candidates(index: Map<string, Candidate | null>, fits: Fits, mayWork: (agent: string) => boolean): Candidate[] {
-    return [...index].flatMap(([id, made]) => {
-      const known = this.get(id);
-      if (known === null || !mayWork(known.kept.agent)) return [];
+  #candidates(index: Index, fits: Fits, mayWork: MayWork, only?: string): Candidate[] {
+    const ids = only === undefined ? [...index.keys()] : [only];
+    return ids.flatMap((id) => {
+      const [known, made] = [this.get(id), index.get(id)];
+      if (known === null || made === undefined || !mayWork(known.kept.agent)) return [];
       const candidate = made ?? this.#candidate(known, fits);
       index.set(id, candidate);
       return [candidate];

@@ -34,13 +34,13 @@ export class FakeFleet implements Fleet {
     return found;
   }
 
-  candidates(): Candidate[] {
+  candidates(only?: string): Candidate[] {
     this.looks++;
-    return this.#those(({ state }) => state === "idle");
+    return this.#those(({ state }) => state === "idle", only);
   }
 
-  aheadCandidates(): Candidate[] {
-    return this.#those(({ state, ahead, next }) => state === "busy" && ahead && next === null);
+  aheadCandidates(only?: string): Candidate[] {
+    return this.#those(({ state, ahead, next }) => state === "busy" && ahead && next === null, only);
   }
 
   claimedAhead(): { ref: string; agent: string; since: number }[] {
@@ -57,7 +57,8 @@ export class FakeFleet implements Fleet {
     return true;
   }
 
-  #those(fits: (agent: FakeAgent) => boolean): Candidate[] {
-    return this.agents.filter(fits).map(({ id, loaded }) => ({ id, free: 1, loaded: new Set(loaded) }));
+  #those(fits: (agent: FakeAgent) => boolean, only?: string): Candidate[] {
+    const asked = this.agents.filter(({ id }) => only === undefined || id === only);
+    return asked.filter(fits).map(({ id, loaded }) => ({ id, free: 1, loaded: new Set(loaded) }));
   }
 }

@@ -111,8 +111,8 @@ export class World {
     const { fleet } = this;
     const life = this.#lives;
     return {
-      candidates: () => fleet.candidates(),
-      aheadCandidates: () => fleet.aheadCandidates(),
+      candidates: (only) => fleet.candidates(only),
+      aheadCandidates: (only) => fleet.aheadCandidates(only),
       claimedAhead: () => fleet.claimedAhead(),
       runs: (ref) => fleet.runs(ref),
       send: (id, message) => life === this.#lives && fleet.send(id, message),
