@@ -66,3 +66,20 @@ describe("a job claimed ahead", () => {
     expect(fleet.looks - before).toBeLessThan(1_000);
   });
 });
+
+describe("an agent that is offered a job which another takes by its doorbell", () => {
+  it("is offered the next one at once", () => {
+    const fleet = new FakeFleet(["a", "b"]);
+    const [first, second] = [offer(), offer()];
+    fleet.of("a").state = "busy";
+    const dispatch = new Dispatch(fleet);
+    dispatch.add([first, second]);
+    Object.assign(fleet.of("a"), { ref: first.ref });
+    dispatch.changed({ took: [first.ref], done: [] }, "a");
+    const offers = fleet.told.map(({ agent, message }) => [agent, message.type === "offer" && message.ref]);
+    expect(offers).toEqual([
+      ["b", first.ref],
+      ["b", second.ref],
+    ]);
+  });
+});
