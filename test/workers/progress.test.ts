@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { parsePreview, previewBytes } from "../../src/domain/preview.ts";
 import { AccountObject } from "../../src/objects/account/account-object.ts";
 import { progressOf } from "../../src/objects/locate.ts";
+import { Viewers } from "../../src/objects/progress/viewers.ts";
 import { tenantAccountId } from "../../src/platform/api-key.ts";
 import { jobIdSchema, keyIdSchema } from "../../src/protocol/ids.ts";
 import { bindings, clientOf, objectOf } from "./support/account.ts";
@@ -216,6 +217,20 @@ describe("who may watch", () => {
     expect([events.status, ofEvents.code, ofEvents.message]).toEqual([403, ofJob.code, ofJob.message]);
     await owned.agent.stub().enableAccount(operator);
     await (await watch(owned.job, owned.key)).frame(revision(1));
+  });
+
+  it("F77: is told to come later where twenty thousand watch already, while the agent is let in", async () => {
+    const owned = await withJob();
+    const lease = await owned.agent.lease(owned.job);
+    const crowd = vi.spyOn(Viewers.prototype, "count", "get").mockReturnValue(20_000);
+    expect(await (await watch(owned.job, owned.key)).closed).toEqual({ code: 1001, reason: "try again" });
+    const events = await send(`/api/v1/jobs/${owned.job}/events`, as(owned.key));
+    expect([events.status, events.headers.has("Retry-After")]).toEqual([503, true]);
+    const agent = await agentSocket(lease);
+    crowd.mockRestore();
+    const viewer = await watch(owned.job, owned.key);
+    agent.say(progress(1, 0.5));
+    await viewer.frame(shows(0.5));
   });
 
   it("I42: is asked about again when the key falls while it comes in", async () => {

@@ -36,6 +36,8 @@ import { type Outgoing, type Viewer, Viewers } from "./viewers.ts";
 
 /** Viewers of a job are counted for so long without news of them. */
 const VIEWERS_TTL_MS = 3_600_000;
+/** The runtime holds 32,768 sockets of an object: viewers must never keep the agent's out. */
+const MAX_VIEWERS = 20_000;
 
 const REFUSED: { [why in Extract<Admission, { ok: false }>["why"]]: number } = {
   unknown: WATCH_REFUSED.unknown_job,
@@ -86,7 +88,8 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
     if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
     const identity = request.headers.get(EDGE_HEADERS.identity);
     if (request.headers.get(EDGE_HEADERS.role) === "agent") return this.#attachAgent(identity);
-    return this.#attachViewer(viewerIdentityOf(identity), offersProtocol(request));
+    // The Worker passes on no other protocol.
+    return this.#attachViewer(viewerIdentityOf(identity), request.headers.has("Sec-WebSocket-Protocol"));
   }
 
   async publish(record: JobRecord): Promise<void> {
@@ -136,6 +139,7 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
   // --- viewers ---------------------------------------------------------------------------------------------------------
 
   async #attachViewer(identity: ViewerIdentity, hasProtocol: boolean): Promise<Response> {
+    if (this.#viewers.count >= MAX_VIEWERS) return new Response(null, { status: WATCH_REFUSED.unavailable });
     if (!this.#takeTicket(identity)) return new Response(null, { status: WATCH_REFUSED.ticket_used });
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
@@ -292,9 +296,4 @@ export class ProgressObject extends DurableObject<Env> implements ProgressRpc {
       }
     }
   }
-}
-
-function offersProtocol(request: Request): boolean {
-  const offered = request.headers.get("Sec-WebSocket-Protocol") ?? "";
-  return offered.split(",").some((name) => name.trim() === VIEWER_SUBPROTOCOL);
 }
