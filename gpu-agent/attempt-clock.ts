@@ -34,6 +34,10 @@ export class AttemptClock {
     this.#endedAt ??= monotonicMs();
   }
 
+  get hasStarted(): boolean {
+    return this.#startedAt !== null;
+  }
+
   /** How long ComfyUI has worked on it; null before it began and after it ended. */
   ranMs(): number | null {
     return this.#startedAt === null || this.#endedAt !== null ? null : monotonicMs() - this.#startedAt;

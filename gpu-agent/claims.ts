@@ -68,7 +68,9 @@ export class Claims {
       const { job, attempt } = claimed.value;
       this.#log.info({ job, attempt, slot: slot.number, via, ahead }, "claimed");
       slot.run(claimed.value, ref, ahead);
-      this.#hooks.granted();
+      // What is granted to an agent that drains by now goes back at once and uncharged, rather than being lost with its lease.
+      if (this.#hooks.isOpen()) this.#hooks.granted();
+      else slot.giveBack(ref, true);
       return "granted";
     } catch (error) {
       if (error instanceof Rejected) this.#hooks.rejected(error);

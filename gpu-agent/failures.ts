@@ -3,6 +3,7 @@
  * Invariant: every end of a run and every exception of ours has exactly one description; none of them carries a path or a stack.
  */
 import type { FailRequest } from "../src/protocol/agent-api.ts";
+import type { Illness } from "./attempt-host.ts";
 import { ComfyFault } from "./comfyui/client.ts";
 import type { RunEnd } from "./comfyui/driver.ts";
 import type { RunError } from "./comfyui/verdict.ts";
@@ -63,6 +64,14 @@ export function describeEnd(end: FailedEnd): Failure {
     case "stuck":
       return failure("JOB_TIMEOUT", "ComfyUI did not stop when it was told to.", true);
   }
+}
+
+/** What the end of a run shows to be wrong with the ComfyUI itself. */
+export function illnessOf(end: RunEnd): Illness | null {
+  if (end.kind === "dead_worker") return { reason: "ComfyUI works on nothing any more", mends: false };
+  if (end.kind !== "failed") return null;
+  if (end.error.cause === "poisoned_device") return { reason: "the GPU failed", mends: false };
+  return end.error.cause === "disk_full" ? { reason: "ComfyUI's disk is full", mends: true } : null;
 }
 
 function describeError(cause: RunError["cause"], message: string): Failure {

@@ -19,7 +19,7 @@ import { type ComfyFolders, OUR_FOLDER } from "./comfyui/folders.ts";
 import { type Graph, modelsOf, nodesOf, type PreparedGraph, prepareGraph, submitBody } from "./comfyui/graph.ts";
 import type { ComfySession } from "./comfyui/session.ts";
 import { type Grant, Rejected } from "./control-plane.ts";
-import { describeEnd, describeException, isDiskFull, NOT_A_GRAPH } from "./failures.ts";
+import { describeEnd, describeException, illnessOf, isDiskFull, NOT_A_GRAPH } from "./failures.ts";
 import { bringInputs } from "./inputs.ts";
 import type { HeldLease, LeaseEnd } from "./lease-keeper.ts";
 import type { Log } from "./log.ts";
@@ -188,7 +188,8 @@ export class JobRunner {
         watch.onEvent(event);
         this.#hooks.moved();
       },
-      onAccepted: () => this.clock.accepted(),
+      // What waits behind another run uses no GPU yet.
+      onAccepted: () => void (this.#ahead || this.clock.accepted()),
       onStarted: () => {
         this.clock.started();
         if (this.#ahead) watch.reportSoon();
@@ -207,15 +208,15 @@ export class JobRunner {
   }
 
   async #ended(end: Exclude<RunEnd, { kind: "success" }>): Promise<Outcome> {
-    if (end.kind === "dead_worker") this.#hooks.sick({ reason: "ComfyUI works on nothing any more", mends: false });
-    if (end.kind === "failed" && end.error.cause === "poisoned_device")
-      this.#hooks.sick({ reason: "the GPU failed", mends: false });
-    if (end.kind === "failed" && end.error.cause === "disk_full")
-      this.#hooks.sick({ reason: "ComfyUI's disk is full", mends: true });
+    const illness = illnessOf(end);
+    if (illness) this.#hooks.sick(illness);
     if (this.#reason !== null) return this.#stopped(end);
     if (end.kind === "stopped") throw new Error("a run stopped without a reason");
     if (end.kind === "refused" && end.refusal.missing.length > 0)
       return this.#reports.release({ reason: "cannot_run", missing: end.refusal.missing });
+    // It died of what ran before it, at most: that costs this one nothing.
+    if (this.#ahead && !this.clock.hasStarted && (end.kind === "gone" || end.kind === "dead_worker"))
+      return this.#reports.release({ reason: "give_back", missing: [] });
     return this.#reports.fail(describeEnd(end));
   }
 

@@ -52,9 +52,10 @@ export function harvest(entry: HistoryEntry, graph: Graph, pictures: SocketPictu
   const found: Found[] = [];
   const seen = new Set<string>();
   for (const one of listed(entry)) {
-    const what = JSON.stringify(one.kind === "file" ? one.ref : one);
-    if (!seen.has(what)) found.push(one);
-    seen.add(what);
+    // Of a file there is one, under however many names it is listed; a text may be said twice.
+    const what = one.kind === "file" ? JSON.stringify(one.ref) : null;
+    if (what === null || !seen.has(what)) found.push(one);
+    if (what !== null) seen.add(what);
   }
   found.push(...pictures.map((picture, n) => ({ kind: "picture" as const, ...picture, n })));
   const hasResult = found.some((one) => one.kind === "picture" || (one.kind === "file" && one.ref.type === "output"));
@@ -207,7 +208,7 @@ function nameOf(found: Found, n: number): string {
 }
 
 function safe(name: string): string {
-  return name.replace(/[\p{C}/\\:*?"<>|]/gu, "_").slice(-200);
+  return name.slice(-200).replace(/[\p{C}/\\:*?"<>|]/gu, "_");
 }
 
 export function textName(found: StoredText, n: number): string {

@@ -8,6 +8,9 @@ import { capabilityHash, commonCapability } from "./comfyui/capability.ts";
 import type { ControlLink } from "./control-link.ts";
 import type { Slot } from "./slot.ts";
 
+/** As many models as an agent may name as loaded. */
+const MAX_LOADED = 100;
+
 export class PoolVoice {
   readonly #name: string;
   readonly #version: string;
@@ -32,7 +35,7 @@ export class PoolVoice {
     const capability = this.#capability();
     this.#hash = capability ? capabilityHash(capability) : "";
     for (const slot of this.#slots) this.#ranIn(slot);
-    const loaded_models = [...new Set(this.#slots.flatMap((slot) => slot.loaded))];
+    const loaded_models = [...new Set(this.#slots.flatMap((slot) => slot.loaded))].slice(0, MAX_LOADED);
     const hello: ControlUp = {
       type: "hello",
       agent: this.#name,

@@ -30,13 +30,12 @@ export async function retrying<T>(once: () => Promise<T>, plan: RetryPlan, signa
   });
   if (!signal) return policy.execute(once);
   // The policy finishes its pause before it looks at the signal; we do not.
-  return Promise.race([policy.execute(once, signal), rejectedBy(signal)]);
-}
-
-function rejectedBy(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const abort = () => reject(new CallFailed("aborted", "retry"));
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(new CallFailed("aborted", "retry"));
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
+  // The signal may live as long as the agent: nothing of a call stays on it.
+  return Promise.race([policy.execute(once, signal), aborted]).finally(() => {
+    signal.removeEventListener("abort", abort);
   });
 }

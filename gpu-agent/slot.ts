@@ -54,6 +54,8 @@ export class Slot {
   readonly #health: SlotHealth;
   readonly #folders: ComfyFolders;
   #reserved: "none" | "now" | "ahead" = "none";
+  /** Resolves when what was reserved last is run or given up. */
+  #claimed = Promise.withResolvers<void>();
   #current: Held | null = null;
   #next: Held | null = null;
   readonly #tails = new Set<JobRunner>();
@@ -171,11 +173,13 @@ export class Slot {
     const isFree = state === "idle" && this.#reserved === "none";
     if (!isFree && !(ahead && wants)) return false;
     this.#reserved = isFree ? "now" : "ahead";
+    this.#claimed = Promise.withResolvers<void>();
     return true;
   }
 
   unreserve(): void {
     this.#reserved = "none";
+    this.#claimed.resolve();
     this.#hooks.changed(this);
   }
 
@@ -206,6 +210,7 @@ export class Slot {
     this.#hooks.changed(this);
     const running = runner.run();
     this.#running.add(running);
+    this.#claimed.resolve();
     void running.then((outcome) => {
       this.#running.delete(running);
       this.#tails.delete(runner);
@@ -229,9 +234,12 @@ export class Slot {
     if (now && this.#current && this.#current.ref === ref) this.#current.runner.stop("drain");
   }
 
-  /** Resolves when no attempt is left. */
+  /** Resolves when no attempt is left, and no claim is under way that may bring one. */
   async idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.allSettled([...this.#running]);
+    while (this.#running.size > 0 || this.#reserved !== "none") {
+      if (this.#reserved !== "none") await this.#claimed.promise;
+      await Promise.allSettled([...this.#running]);
+    }
   }
 
   async close(): Promise<void> {

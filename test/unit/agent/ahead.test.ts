@@ -88,6 +88,15 @@ describe("a job claimed ahead", () => {
     expect(first.status).toBe("succeeded");
   });
 
+  it("costs its job neither an attempt nor a GPU second when ComfyUI dies under the run before it", async () => {
+    const on = await stage(long);
+    const { first, second } = await oneAhead(on);
+    await on.sim.crash(200);
+    await until(() => first.failed.length > 0 && (second.released.length > 0 || second.failed.length > 0));
+    expect(first.failed).toMatchObject([{ code: "COMFYUI_UNAVAILABLE", transient: true }]);
+    expect([second.released, second.failed]).toEqual([[{ reason: "give_back", missing: [] }], []]);
+  });
+
   it("is not asked for while the slot already has one, nor by an agent that drains: that hands it back at once", async () => {
     const on = await stage(long);
     const { first, second } = await oneAhead(on);
@@ -99,6 +108,21 @@ describe("a job claimed ahead", () => {
     await until(() => second.released.length > 0);
     await drained;
     expect([first.status, second.released[0]?.reason, third.attempt]).toEqual(["succeeded", "give_back", 0]);
+  });
+});
+
+describe("an agent that begins to drain while the answer to a claim is on its way", () => {
+  it("hands the attempt back at once and uncharged, and ComfyUI hears nothing of it", async () => {
+    const on = await stage(long);
+    on.plane.fault = (route, n) => (route === "claims" && n === 1 ? "lose" : null);
+    const job = on.plane.jobs.add(textToImage({ steps: 20 }));
+    const before = on.sim.timeline.since(0).length;
+    on.plane.offer(job);
+    await until(() => job.attempt === 1);
+    await on.agent.drain(20_000);
+    await on.agent.close();
+    expect([job.status, job.released]).toEqual(["queued", [{ reason: "drain", missing: [] }]]);
+    expect(on.sim.timeline.since(0)).toHaveLength(before);
   });
 });
 
