@@ -12,13 +12,16 @@ type Walked = AsyncGenerator<Buffer>;
 /** Boxes that hold boxes in which tags may lie. */
 const OPENED = new Set(["moov", "trak", "mdia", "minf"]);
 const TAGS = new Set(["udta", "meta", "uuid"]);
+/** moov, trak, mdia, minf: deeper than a few lies no film. */
+const MAX_DEPTH = 16;
 
 export async function* mp4(reader: ByteReader, keep: boolean): Walked {
   if (keep) yield* reader.rest();
-  else while ((await reader.peek(1)).length > 0) yield* box(reader, false);
+  else while ((await reader.peek(1)).length > 0) yield* box(reader, 0);
 }
 
-async function* box(reader: ByteReader, inMovie: boolean): Walked {
+async function* box(reader: ByteReader, depth: number): Walked {
+  if (depth > MAX_DEPTH) throw new BrokenMedia("boxes within boxes without end");
   const header = Buffer.from(await reader.take(8));
   const type = header.toString("latin1", 4, 8);
   const short = header.readUInt32BE(0);
@@ -27,7 +30,7 @@ async function* box(reader: ByteReader, inMovie: boolean): Walked {
   if (short === 0) return yield* rest(header, reader);
   const size = (short === 1 ? Number(large.readBigUInt64BE(0)) : short) - 8 - large.length;
   if (!(size >= 0)) throw new BrokenMedia("a box of impossible size");
-  if (TAGS.has(type) && (inMovie || type !== "meta")) {
+  if (TAGS.has(type) && (depth > 0 || type !== "meta")) {
     header.write("free", 4, "latin1");
     yield Buffer.concat([header, large]);
     return yield* reader.blank(size);
@@ -36,7 +39,7 @@ async function* box(reader: ByteReader, inMovie: boolean): Walked {
   if (!OPENED.has(type)) return yield* reader.pass(size);
   for (let left = size; left > 0; ) {
     if (left < 8) return yield* reader.pass(left);
-    for await (const part of box(reader, true)) {
+    for await (const part of box(reader, depth + 1)) {
       left -= part.length;
       yield part;
     }
@@ -136,9 +139,9 @@ export async function* wav(reader: ByteReader, keep: boolean): Walked {
     if (drops && !isOpenEnded) header.write("JUNK", 0, "latin1");
     yield header;
     if (isOpenEnded) break;
-    const there = size + (size % 2);
-    // The last chunk of a file that was cut off is passed as far as it goes.
-    if ((await reader.peek(1)).length > 0) yield* drops ? reader.blank(there) : reader.pass(there);
+    // A last chunk may be announced and not be there, or lack the byte that makes its length even.
+    if ((await reader.peek(1)).length > 0) yield* drops ? reader.blank(size) : reader.pass(size);
+    if (size % 2 === 1 && (await reader.peek(1)).length > 0) yield* reader.pass(1);
   }
   yield* reader.rest();
 }

@@ -110,3 +110,14 @@ it("a picture or film that ends inside one of its own parts is broken, and is no
     await expect(stripped(file.subarray(0, file.length - PAYLOAD.length - 20)), name).rejects.toThrow(/broken file/);
   }
 });
+
+it("a film of boxes within boxes without end is broken, and is found to be so at once", async () => {
+  let film = box("moov", "");
+  for (let n = 0; n < 300; n++) film = box(n % 2 ? "moov" : "trak", film);
+  await expect(stripped(bytes(box("ftyp", "isom"), film))).rejects.toThrow(/broken file/);
+});
+
+it("a sound of an odd number of bytes, without the byte that would make it even, is a whole sound", async () => {
+  const sound = bytes("RIFF", u32le(49), "WAVE", "fmt ", u32le(16), Buffer.alloc(16), "data", u32le(5), "odd!!");
+  expect((await stripped(sound)).equals(sound)).toBe(true);
+});
