@@ -79,6 +79,8 @@ describe.skipIf(!isHere)(isHere ? "the live page" : `the live page, skipped: ${S
     await page.getByText("a red kite over dunes").waitFor();
     await page.getByAltText("The finished picture: a red kite over dunes").waitFor();
     await shows(page, /^Done in /);
+    // Shown only when it is there as a whole.
+    await page.locator('#result[data-shown="true"]').waitFor();
     const { bar } = await seenBy(page);
     expect(bar).toEqual([...bar].sort((a, b) => a - b));
     expect(new Set(bar).size).toBeGreaterThan(5);
