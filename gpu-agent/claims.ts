@@ -9,11 +9,11 @@ import type { Metrics } from "./metrics.ts";
 import type { Slot } from "./slot.ts";
 
 export type Via = "offer" | "doorbell";
-export type ClaimResult = "granted" | ClaimRefusal | "no_slot" | "known" | "failed" | "unanswered";
+export type ClaimResult = "granted" | "returned" | ClaimRefusal | "no_slot" | "known" | "failed" | "unanswered";
 export type ClaimHooks = { isOpen(): boolean; granted(): void; rejected(error: Rejected): void };
 
 /** A ref names one attempt: after these answers it never becomes claimable again, and its second doorbell needs no claim. */
-const FINAL: readonly ClaimResult[] = ["granted", "gone", "already_claimed", "wrong_pool"];
+const FINAL: readonly ClaimResult[] = ["granted", "returned", "gone", "already_claimed", "wrong_pool"];
 const MAX_REMEMBERED = 2_000;
 
 export class Claims {
@@ -65,12 +65,15 @@ export class Claims {
     try {
       const claimed = await this.#control.claim(ref, slot.number, ahead, this.#stop.signal);
       if (!claimed.ok) return claimed.refusal;
-      const { job, attempt } = claimed.value;
+      const { job, attempt, lease } = claimed.value;
+      // Granted to an agent that drains by now: back at once and uncharged, rather than lost with its lease.
+      if (!this.#hooks.isOpen()) {
+        await this.#control.release(lease, { reason: "drain", missing: [] }, this.#stop.signal);
+        return "returned";
+      }
       this.#log.info({ job, attempt, slot: slot.number, via, ahead }, "claimed");
       slot.run(claimed.value, ref, ahead);
-      // What is granted to an agent that drains by now goes back at once and uncharged, rather than being lost with its lease.
-      if (this.#hooks.isOpen()) this.#hooks.granted();
-      else slot.giveBack(ref, true);
+      this.#hooks.granted();
       return "granted";
     } catch (error) {
       if (error instanceof Rejected) this.#hooks.rejected(error);

@@ -126,6 +126,18 @@ describe("an agent that begins to drain while the answer to a claim is on its wa
   });
 });
 
+it("an agent for one attempt runs the one that was granted first, and hands back what two slots were granted beside it", async () => {
+  const on = await stage({ ...long, slots: 2, settings: { ONCE: "true" } });
+  await until(() => on.agent.slots.every((slot) => slot.isIdle));
+  on.plane.fault = (route, n) => (route === "claims" && n === 1 ? "lose" : null);
+  const [late, first] = [on.plane.jobs.add(onlyText()), on.plane.jobs.add(textToImage({ steps: 20 }))];
+  on.plane.offer(late);
+  await until(() => late.attempt === 1);
+  on.plane.offer(first);
+  expect([await on.agent.firstEnd, first.status]).toEqual(["succeeded", "succeeded"]);
+  expect([late.status, late.released]).toEqual(["queued", [{ reason: "drain", missing: [] }]]);
+});
+
 describe("I22: an agent whose machine slept longer than its lease", () => {
   it("publishes nothing and says nothing, though its timers stood still meanwhile", async () => {
     const on = await stage(long);
