@@ -16,7 +16,16 @@ const own = new Set(
   ]),
 );
 /** `Promise.all` of own functions; `inTime` of a step; a hint's own methods; the two waits inside `step` itself. */
-const ALLOWED = new Set(["step", "Promise.all", "inTime", "ctx.hints.publish", "send", "work", "watcher", "storage.getAlarm"]);
+const ALLOWED = new Set([
+  "step",
+  "Promise.all",
+  "inTime",
+  "ctx.hints.publish",
+  "send",
+  "work",
+  "watcher",
+  "storage.getAlarm",
+]);
 /** Waits for what another call began: that call passes a step of its own. */
 const OTHERS = ["telling.get", "last.asked", "entry.asked"];
 for (const wait of OTHERS) ALLOWED.add(wait);
