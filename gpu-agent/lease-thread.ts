@@ -192,6 +192,9 @@ async function renewOnce(lease: Held): Promise<Verdict> {
   });
   if (answer.status === 401 || answer.status === 403) return { answer: "unauthorized", expires_in_ms: 0 };
   if (answer.status === 409) return { answer: "lost", expires_in_ms: 0 };
+  // What ComfyUI made us say is not worth a lease: the next renewal goes without it.
+  if (answer.status === 400 || answer.status === 422)
+    lease.report = { phase: lease.report.phase, progress: lease.report.progress, progress_detail: null };
   if (answer.status !== 200) throw new Error(`renew: status ${answer.status}`);
   const body = renewAnswerSchema.parse(JSON.parse(answer.text));
   return { answer: body.answer, expires_in_ms: body.lease_expires_in_ms };

@@ -3,6 +3,7 @@
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { afterEach, expect, it, vi } from "vitest";
 import { leaseClockMs } from "../../../gpu-agent/clock.ts";
 import { type LeaseEnd, LeaseKeeper } from "../../../gpu-agent/lease-keeper.ts";
@@ -15,15 +16,16 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-/** A lease kept beside a control plane that answers each renewal with what `answer` says: null is a 503. */
-async function kept(answer: () => object | null) {
+/** A lease kept beside a control plane that answers each renewal with what `answer` says: null is a 503, a number a status. */
+async function kept(answer: (body: string) => object | number | null) {
   const renewals: number[] = [];
   const server = createServer((request, response) => {
-    request.resume();
-    request.on("end", () => {
+    void text(request).then((asked) => {
       renewals.push(leaseClockMs());
-      const body = answer();
-      response.writeHead(body ? 200 : 503, { "content-type": "application/json" }).end(JSON.stringify(body ?? {}));
+      const body = answer(asked);
+      response
+        .writeHead(typeof body === "number" ? body : body ? 200 : 503, { "content-type": "application/json" })
+        .end(JSON.stringify(body ?? {}));
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
@@ -76,4 +78,21 @@ it("A progress socket that cannot be had again costs no lease that is renewed me
   expect(ends).toEqual([]);
   expect(lease.isAlive()).toBe(true);
   expect(renewals.length).toBeGreaterThan(2);
+});
+
+it("A report that the control plane does not take costs no lease: the next renewal says less", async () => {
+  const good = { answer: "continue", lease_expires_in_ms: 4_000 };
+  let taken = 0;
+  let refused = 0;
+  const { lease, ends } = await kept((body) => {
+    if (body.includes("a node")) refused++;
+    else taken++;
+    return body.includes("a node") ? 400 : good;
+  });
+  const before = taken;
+  const detail = { phase: "executing", current_node: "a node", current_node_type: null } as const;
+  const rest = { current_step: null, total_steps: null, nodes_done: null, nodes_total: null, message: null };
+  lease.report({ ...REPORT, progress_detail: { ...detail, ...rest } }, true);
+  await vi.waitFor(() => expect(taken).toBeGreaterThan(before), 10_000);
+  expect([refused, ends]).toEqual([1, []]);
 });
