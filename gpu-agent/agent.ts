@@ -47,6 +47,11 @@ export class Agent {
   readonly rejected = new Promise<Rejected>((resolve) => {
     this.#onRejected = resolve;
   });
+  #onBroken: () => void = () => {};
+  /** Resolves when this process can keep no lease any more: whatever it claimed would be lost. */
+  readonly broken = new Promise<void>((resolve) => {
+    this.#onBroken = resolve;
+  });
   #onFirst: (outcome: Outcome) => void = () => {};
   /** Resolves with the end of the first attempt. */
   readonly firstEnd = new Promise<Outcome>((resolve) => {
@@ -101,7 +106,12 @@ export class Agent {
         this.metrics.renewals.inc({ result: "failed" });
         this.#log.warn({ cause }, "a renewal was not answered: trying again");
       },
-      threadFailed: (cause) => this.#log.error({ cause }, "the lease thread failed: every lease is let go"),
+      threadFailed: (cause) => {
+        this.#log.error({ cause }, "the lease thread failed: every lease is let go");
+        this.#claims.stop();
+        this.#draining = true;
+        this.#onBroken();
+      },
     });
     return {
       control: new ControlPlane(control_url, token),
@@ -128,8 +138,8 @@ export class Agent {
   /** Takes no more work, waits up to `graceMs` for attempts to end, then hands back what is left. */
   async drain(graceMs: number): Promise<void> {
     this.#takeNothingMore();
-    await this.#queue.stop();
     const grace = setTimeout(() => this.handBack(), graceMs);
+    await this.#queue.stop();
     await Promise.all(this.slots.map((slot) => slot.idle()));
     clearTimeout(grace);
   }

@@ -94,8 +94,10 @@ async function main(): Promise<void> {
   log.info({ version: AGENT_VERSION, slots: config.COMFYUI_URL.length, pool: config.POOL }, "gpu-agent started");
   agent.start();
   if (config.ONCE) void endAfterOne(agent, log);
-  const rejected = await agent.rejected;
+  const rejected = await Promise.race([agent.rejected, agent.broken]);
+  if (!rejected) setTimeout(() => process.exit(EXIT.broken), HAND_BACK_MS);
   await agent.close();
+  if (!rejected) complain("the lease thread failed", EXIT.broken);
   complain(rejected.message, rejected.status === 426 ? EXIT.outdated : EXIT.refused);
 }
 

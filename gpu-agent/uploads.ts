@@ -107,7 +107,7 @@ async function put(to: Uploader, file: Stored, upload: Signed): Promise<boolean>
       const response = await to.bucket.open("PUT", upload.url, options);
       await response.body.dump();
       const status = response.statusCode;
-      if (status === 429 || status >= 500) throw new TryAgain(status, "upload");
+      if (status === 408 || status === 429 || status >= 500) throw new TryAgain(status, "upload");
       return status;
     } finally {
       body.destroy();
