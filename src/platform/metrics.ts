@@ -3,7 +3,7 @@
  * Invariant: counting never waits and never throws; what a transaction counted counts only if it held; a batch that is sent twice
  * counts once.
  *
- * Accepted loss: what an isolate counted and had not sent when it was killed. Ends of jobs are sent at once, the rest within 5 s
+ * Accepted loss: what an isolate counted and had not sent when it was killed. Ends of jobs are sent within 50 ms, the rest within 5 s
  * (Worker) or with the next request after 15 s (objects). The receipts of jobs are for bills, these figures for trends and alerts.
  */
 import { causeOf, logLine } from "./log.ts";

@@ -12,6 +12,8 @@ import type { AccountContext } from "./context.ts";
 import { step } from "./step.ts";
 
 const FLUSH_MS = 15_000;
+/** Figures wait for what else ends in this moment, and never stand between a commit and the answer to it. */
+const GATHER_MS = 50;
 /** An account with jobs is woken by its alarm every 15 minutes at the latest, and says again what it holds. */
 const HOLD_TTL_MS = 2_700_000;
 const SAY_AGAIN_MS = 600_000;
@@ -41,6 +43,7 @@ function flushNow(env: Env, now: number): Promise<void> | null {
 
 async function sendAll(env: Env): Promise<void> {
   while (isOwedMore) {
+    await step("counters.gather", () => new Promise<void>((resolve) => setTimeout(resolve, GATHER_MS)));
     isOwedMore = false;
     await step("counters.flush", () => flush(metricsSinks(env)));
   }
@@ -64,7 +67,7 @@ export function countTransition({ status, error, started_at, finished_at }: JobR
 type Said = { queued: number; running: number; at: number };
 const said = new WeakMap<AccountContext, Said>();
 
-/** Says how many jobs wait and run, when that is news; at the end of a job the figures are passed on at once. */
+/** Says how many jobs wait and run, when that is news; at the end of a job the figures are passed on soon. */
 export function reportJobs(ctx: AccountContext, ended: boolean): void {
   const tables = ctx.database.toRead();
   if (!tables) return;
