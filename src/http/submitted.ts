@@ -3,28 +3,11 @@
  * Invariant: a refusal tells how the bucket stands too.
  */
 import type { Context } from "hono";
-import type { RefusedWithRate, Submission, SubmitCommand, Submitted, SubmittedJob } from "../objects/contract.ts";
-import { accountOf } from "../objects/locate.ts";
+import type { RefusedWithRate, Submitted, SubmittedJob } from "../objects/contract.ts";
 import type { Result } from "../protocol/result.ts";
 import type { AppEnv } from "./context.ts";
 import { refusalResponse } from "./errors.ts";
 import { setRateHeaders, withRate } from "./rate-headers.ts";
-import { together } from "./together.ts";
-
-/** Calls to one account under way from one isolate, and commands of one call: a batch of full bodies stays below what a call may carry. */
-const submits = together<SubmitCommand, Submission>({ in_flight: 4, batch: 16 });
-
-/** Submits one command for the caller, together with whoever submits to the same account at this moment. */
-export async function submitTogether(
-  c: Context<AppEnv>,
-  command: SubmitCommand,
-): Promise<Exclude<Submission, "threw">> {
-  const { account, region } = c.get("caller");
-  const ask = (commands: SubmitCommand[]) => accountOf(c.env, account, region).submitEach(commands);
-  const answer = await submits.ask(account, command, ask, (work) => c.executionCtx.waitUntil(work));
-  if (answer === "threw") throw new Error("the account threw at a submit");
-  return answer;
-}
 
 /** The records, or the response of a refusal. */
 export function submittedJobs<J extends SubmittedJob>(

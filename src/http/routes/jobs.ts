@@ -9,7 +9,7 @@ import { refusalOf } from "../../protocol/errors.ts";
 import type { JobId } from "../../protocol/ids.ts";
 import type { JobRecord } from "../../protocol/job.ts";
 import { areOver, preferredWaitMs, waitForEnd } from "../bounded-wait.ts";
-import { callerAccount, jobIdOf } from "../caller-account.ts";
+import { callerAccount, jobIdOf, readTogether, submitTogether } from "../caller-account.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../errors.ts";
@@ -19,7 +19,7 @@ import { listQuery } from "../list-query.ts";
 import { withRate } from "../rate-headers.ts";
 import { readJson } from "../request-body.ts";
 import { submitCommand } from "../submit-command.ts";
-import { onlyJob, submitTogether, submittedJobs } from "../submitted.ts";
+import { onlyJob, submittedJobs } from "../submitted.ts";
 import * as docs from "./jobs-documents.ts";
 
 export const jobRoutes = newRouteSet();
@@ -122,7 +122,7 @@ addRoute(jobRoutes, docs.usage, async (c) => {
 async function findJob(c: Context<AppEnv>): Promise<JobRecord | Response> {
   const job = jobIdOf(c);
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = withRate(c, await callerAccount(c).getJob(c.get("caller").auth, job));
+  const found = withRate(c, await readTogether(c, job));
   return found.ok ? found.value : refusalResponse(c, found.refusal);
 }
 

@@ -20,6 +20,7 @@ import type {
   AccountProfile,
   AccountRpc,
   AgentNews,
+  AskedJob,
   Asker,
   Auth,
   ClaimCommand,
@@ -60,7 +61,7 @@ import { heal } from "./heal.ts";
 import { createKey, expireKey, keysWatching, listKeys, ownKeys, revokeKey, rotateKey, verifyKey } from "./keys.ts";
 import { contextOf } from "./open-context.ts";
 import { poolStanding } from "./pool-standing.ts";
-import { admitViewer, getJob, listEvents, listJobs, mayWatch, snapshot, usage } from "./read.ts";
+import { admitViewer, getEach, getJob, listEvents, listJobs, mayWatch, snapshot, usage } from "./read.ts";
 import { metered, rate } from "./read-meter.ts";
 import { recheckViewers } from "./recheck.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
@@ -109,6 +110,9 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async getJob(auth: Auth, job: JobId) {
     return metered(this.#ctx, auth, (ctx) => getJob(ctx, auth, job));
+  }
+  async getEach(asked: AskedJob[]) {
+    return getEach(this.#ctx, asked);
   }
   async admitViewer(auth: Auth, job: JobId) {
     return admitViewer(this.#ctx, auth, job);

@@ -8,17 +8,19 @@ import { eventsOf, recordOf } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";
 import type { LiveJob } from "../../domain/live-job.ts";
 import { waitingOf } from "../../domain/waiting.ts";
+import { causeOf, logLine } from "../../platform/log.ts";
 import type { Refusal } from "../../protocol/errors.ts";
 import type { JobId } from "../../protocol/ids.ts";
 import type { JobEvent, JobRecord } from "../../protocol/job.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import { firstIdAt } from "../../storage/account/jobs.ts";
-import type { Auth, ListPage, ListQuery, PoolStatus, Snapshot, Usage } from "../contract.ts";
+import type { AskedJob, Auth, ListPage, ListQuery, Metered, PoolStatus, Snapshot, Usage } from "../contract.ts";
 import type { AccountContext } from "./context.ts";
 import { identify, identifyOrNew, NOT_FOUND, roleOf, unwrittenTenant } from "./identity.ts";
 import { withLiveProgress } from "./live-progress.ts";
 import { freshPoolStatus } from "./pool-status.ts";
+import { metered } from "./read-meter.ts";
 import { isKept } from "./retention.ts";
 
 const MAX_TOTAL = 10_000;
@@ -35,6 +37,16 @@ export async function getJob(ctx: AccountContext, auth: Auth, job: JobId): Promi
   const pool = live?.status === "queued" ? await freshPoolStatus(ctx, live.pool) : undefined;
   const record = tables && readRecord(ctx, tables, job, pool);
   return record ? ok(await withLiveProgress(ctx, record)) : refuse(NOT_FOUND);
+}
+
+/** Each read by itself: one that throws leaves the others as they are. */
+export function getEach(ctx: AccountContext, asked: readonly AskedJob[]): Promise<(Metered<JobRecord> | "threw")[]> {
+  const one = ({ auth, job }: AskedJob) =>
+    metered(ctx, auth, () => getJob(ctx, auth, job)).catch((error: unknown): "threw" => {
+      logLine("error", "read_threw", { account: ctx.account, job, cause: causeOf(error) });
+      return "threw";
+    });
+  return Promise.all(asked.map(one));
 }
 
 /** The record for one who comes to watch: what the progress object knows itself is not asked for. */

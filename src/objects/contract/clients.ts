@@ -95,6 +95,8 @@ export type CancelDone = {
   changed: boolean;
 };
 
+export type AskedJob = { readonly auth: Auth; readonly job: JobId };
+
 /** `threw`: an exception, of which nothing is left; the other commands of the call go on. */
 export type Submission = Result<Submitted<SubmittedJob>, RefusedWithRate> | "threw";
 
@@ -123,6 +125,8 @@ export interface ClientRpc {
   submitEach(commands: SubmitCommand[]): Promise<Submission[]>;
   /** With the progress of a running job as it is now (at most 2 s old). */
   getJob(auth: Auth, job: JobId): Promise<Metered<JobRecord>>;
+  /** Each by itself, in order. `threw`: an exception; the others of the call go on. */
+  getEach(asked: AskedJob[]): Promise<(Metered<JobRecord> | "threw")[]>;
   /** The record alone, without a word from any other object: for the progress object, and where only the right counts. */
   admitViewer(auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>>;
   /** NOT_FOUND for a job that the caller may not watch. For a ticket: a read like any other. */

@@ -5,13 +5,13 @@
 import { renderJobListItem, renderJobView, timeText } from "../../../platform/job-view.ts";
 import { refusalOf } from "../../../protocol/errors.ts";
 import { isTerminal, type JobState } from "../../../protocol/states.ts";
-import { callerAccount, jobIdOf } from "../../caller-account.ts";
+import { callerAccount, jobIdOf, readTogether, submitTogether } from "../../caller-account.ts";
 import { addRoute, newRouteSet } from "../../documented-route.ts";
 import { NOT_FOUND, refusalResponse } from "../../errors.ts";
 import { withRate } from "../../rate-headers.ts";
 import { parseBy, readJson } from "../../request-body.ts";
 import { submitCommand } from "../../submit-command.ts";
-import { onlyJob, submitTogether, submittedJobs } from "../../submitted.ts";
+import { onlyJob, submittedJobs } from "../../submitted.ts";
 import * as docs from "./documents.ts";
 import { v1Job, v1ListItem, v1State } from "./job.ts";
 import { v1CreateSchema, v1ListQuery } from "./request.ts";
@@ -49,7 +49,7 @@ addRoute(v1Routes, docs.list, async (c) => {
 addRoute(v1Routes, docs.read, async (c) => {
   const job = jobIdOf(c);
   if (job === null) return refusalResponse(c, NOT_FOUND);
-  const found = withRate(c, await callerAccount(c).getJob(c.get("caller").auth, job));
+  const found = withRate(c, await readTogether(c, job));
   if (!found.ok) return refusalResponse(c, found.refusal);
   return c.json(v1Job(await renderJobView(c.get("settings"), found.value)));
 });
