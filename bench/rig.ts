@@ -54,6 +54,14 @@ export class Rig {
     if (response.status !== 202) throw new Error(`a cancel was answered ${response.status}`);
   }
 
+  /** Whether the pool gives out work. */
+  async hold(verb: "pause" | "resume"): Promise<void> {
+    const { direct_url, admin_key } = this.stack.file;
+    const url = `${direct_url}/admin/pools/default/${verb}`;
+    const response = await fetch(url, { method: "POST", headers: keyed(admin_key), body: "{}" });
+    if (!response.ok) throw new Error(`${verb} of the pool was answered ${response.status}`);
+  }
+
   /** The job's end, which must be success. */
   async succeeded(job: string, ms = 120_000): Promise<View> {
     const view = await eventually(
