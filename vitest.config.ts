@@ -56,7 +56,7 @@ export default defineConfig({
           name: "workers",
           include: ["test/workers/**/*.test.ts"],
           testTimeout: 30_000,
-                provide: { asked },
+          provide: { asked },
           setupFiles: ["test/workers/support/canary.ts"],
         },
       },
