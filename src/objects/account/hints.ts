@@ -50,28 +50,28 @@ type Deps = {
 
 export function hintsOf(deps: Deps): Hints {
   const { account, env, settings } = deps;
-  const offers = gathered(
-    { first_ms: 0, window_ms: GATHER_MS },
-    (pool, some) => offer(deps, pool, some),
-    deps.background,
-  );
-  // Where an agent is idle the offer is taken at once: the doorbell waits for that, and most need never ring.
+  const { background } = deps;
+  const at_once = { first_ms: 0, window_ms: GATHER_MS };
+  const offers = gathered(at_once, (pool, some) => offer(deps, pool, some), background);
+  const bells = (pool: PoolName, some: readonly Offer[]) => ringDoorbells(deps, pool, some);
+  const doorbells = gathered(at_once, bells, background);
+  // Where an agent is idle it takes the offer of a new job at once: the doorbell waits for that, and most need never ring.
   const first_ms = settings.OFFERS_ENABLED ? settings.DOORBELL_DELAY_MS : 0;
-  const window_ms = Math.max(GATHER_MS, first_ms);
-  const doorbells = gathered({ first_ms, window_ms }, (pool, some) => ringDoorbells(deps, pool, some), deps.background);
+  const firstDoorbells = gathered({ first_ms, window_ms: Math.max(GATHER_MS, first_ms) }, bells, background);
 
   return {
     ring: (ringing) => {
       const one = offerOf(deps, ringing);
-      if (settings.OFFERS_ENABLED) offers.add(ringing.job.pool, one);
-      doorbells.add(ringing.job.pool, one);
+      const { pool, attempt, rings } = ringing.job;
+      if (settings.OFFERS_ENABLED) offers.add(pool, one);
+      // One that comes back, or was not heard, may do so because everything is going down: it is called at once.
+      (attempt === 0 && rings <= 1 ? firstDoorbells : doorbells).add(pool, one);
     },
     claimed: (pool, job, number) => {
-      doorbells.drop(pool, job, number);
-      offers.drop(pool, job, number);
+      for (const hints of [offers, doorbells, firstDoorbells]) hints.drop(pool, job, number);
     },
     withdraw: (job) => {
-      doorbells.drop(job.pool, job.job, job.attempt + 1);
+      for (const hints of [doorbells, firstDoorbells]) hints.drop(job.pool, job.job, job.attempt + 1);
       if (!settings.OFFERS_ENABLED) return;
       const send = () => step("hints.withdraw", () => poolOf(env, job.pool).withdraw([refOf(deps, job)]));
       deps.background(attempt("withdraw", send));
