@@ -1,10 +1,14 @@
 /**
  * Holds enrolment to its promise, and what an agent may ask about itself: one code gives one token, and nobody learns more.
  */
+
 import { beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { randomBase32 } from "../../src/platform/hash.ts";
+import { poolOf } from "../../src/objects/locate.ts";
+import { randomBase32, sha256Hex } from "../../src/platform/hash.ts";
 import { CODE_TTL_MS } from "../../src/protocol/agent-self.ts";
-import { POOL } from "./support/account.ts";
+import { keyIdSchema } from "../../src/protocol/ids.ts";
+import { mistyped } from "../support/mistyped.ts";
+import { bindings, POOL } from "./support/account.ts";
 import { byAdmin, newOperator, pass } from "./support/admin.ts";
 import { call, claimBody, claimed, newAgent, signedRef } from "./support/agent.ts";
 import { as, person, send, submitted } from "./support/client.ts";
@@ -66,14 +70,7 @@ describe("an enrolment code", () => {
     const revoked = await made();
     await byAdmin("DELETE", `/agents/${revoked.agent}`);
     const old = await made();
-    const wrong = [
-      used.code,
-      replaced.code,
-      revoked.code,
-      `${old.code.slice(0, -1)}!`,
-      `${old.code.slice(0, -1)}0`,
-      "x",
-    ];
+    const wrong = [used.code, replaced.code, revoked.code, `${old.code.slice(0, -1)}!`, mistyped(old.code), "x"];
     const answers = [];
     for (const code of wrong) answers.push(await enrol(code));
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
@@ -96,6 +93,21 @@ describe("an enrolment code", () => {
     const second = (await enrol(code)).body.token;
     expect(await socket.closed).toMatchObject({ code: 4401 });
     expect([(await self(String(token))).status, (await self(String(second))).status]).toEqual([401, 200]);
+  });
+
+  it("made anew shuts the control socket to the old token, also where a yes to it is still remembered", async () => {
+    const { agent, code } = await made();
+    const { token } = (await enrol(code)).body;
+    const upgrade = () =>
+      send("/agent/v1/control", as(String(token), { "X-Agent-Protocol": "1", Upgrade: "websocket" }));
+    const first = await upgrade();
+    first.webSocket?.accept();
+    // Asked of the pool's object itself: as though another isolate had been asked.
+    const pool = poolOf(bindings, POOL);
+    await pool.openCode(agent, { code_sha256: sha256Hex(agent), expires_at: Date.now() + CODE_TTL_MS });
+    const keyid = keyIdSchema.parse(randomBase32(8));
+    await pool.enrol({ code_sha256: sha256Hex(agent), keyid, secret_sha256: sha256Hex("another") });
+    expect([first.status, (await self(String(token))).status, (await upgrade()).status]).toEqual([101, 200, 401]);
   });
 
   it("may be tried from one address only so often, right or wrong", async () => {
@@ -186,7 +198,7 @@ describe("all jobs of an agent", () => {
     // What another has, what nobody has, and what is no ref of ours: an agent may say so, and it changes nothing.
     const others = await claimed(user, await newAgent());
     const made = [signedRef(user.account, others.job), signedRef(user.account, "j_00000000000a")];
-    const forged = `${made[0]?.slice(0, -1)}${made[0]?.endsWith("0") ? "1" : "0"}`;
+    const forged = mistyped(made[0] ?? "");
     for (const [n, ref] of [...made, forged].entries()) socket.say({ type: "slot", slot: 2 + n, state: "busy", ref });
     socket.say({ type: "known?", refs: [] });
     await socket.frame(({ type }) => type === "taken");

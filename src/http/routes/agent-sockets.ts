@@ -10,6 +10,7 @@ import { HEADER_LEASE } from "../../protocol/agent-api.ts";
 import { agentError } from "../agent-answer.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, newRouteSet } from "../documented-route.ts";
+import { presentedKey } from "../middleware/presented-key.ts";
 import * as docs from "./agent-documents.ts";
 import { leaseLost, presentedLease } from "./agent-leases.ts";
 
@@ -18,7 +19,7 @@ export const agentSocketRoutes = newRouteSet();
 addRoute(agentSocketRoutes, docs.control, async (c) => {
   if (!isUpgrade(c)) return agentError(c, 426, "upgrade_required");
   const agent = c.get("agent");
-  return poolOf(c.env, agent.pool).fetch(upgradeFor(c, { agent }));
+  return poolOf(c.env, agent.pool).fetch(upgradeFor(c, { agent, keyid: presentedKey(c)?.keyid }));
 });
 
 addRoute(agentSocketRoutes, docs.progress, async (c) => {

@@ -37,4 +37,5 @@ export type ViewerIdentity = {
   last_seq: number | null;
 };
 export type AgentSocketIdentity = { lease: LeaseFields; agent: AgentIdentity };
-export type ControlSocketIdentity = { agent: AgentIdentity };
+/** `keyid`: of the token that was shown; a Worker of an earlier version does not say. */
+export type ControlSocketIdentity = { agent: AgentIdentity; keyid?: string | undefined };

@@ -40,6 +40,7 @@ export function controlAttachmentOf(socket: WebSocket): ControlAttachment | null
 
 const identitySchema = z.object({
   agent: z.object({ agent: z.string().min(1).max(64), name: z.string().max(128), pool: poolNameSchema }),
+  keyid: z.string().optional(),
 });
 
 /** Throws when the Worker sent anything else: a bug of ours, since the header is stripped from clients. */

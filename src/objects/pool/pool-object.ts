@@ -193,10 +193,10 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
 
   override async fetch(request: Request): Promise<Response> {
     if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
-    const { agent } = controlIdentityOf(request.headers.get(EDGE_HEADERS.identity));
-    // The Worker remembers a yes for 30 s: a socket must not outlive a revocation it slipped past.
+    const { agent, keyid } = controlIdentityOf(request.headers.get(EDGE_HEADERS.identity));
+    // The Worker remembers a yes for 30 s: a socket must not outlive a revocation, or a newer token, that it slipped past.
     const row = this.#roster.admitted(agent.agent);
-    if (!row) return new Response(null, { status: 401 });
+    if (!row || (keyid !== undefined && keyid !== row.keyid)) return new Response(null, { status: 401 });
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
     this.#presence.add(server, { agent: agent.agent, name: row.name });
