@@ -7,9 +7,13 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { type PoolName, parseKey, poolNameOf, poolNameSchema } from "../src/protocol/ids.ts";
-import { credentialsPath, DEFAULT_WORK_DIR, readCredentials } from "./credentials-file.ts";
+import { credentialsPath, DEFAULT_WORK_DIR, readCredentials, whyUnread } from "./credentials-file.ts";
 
 const httpUrl = z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, ""));
+/** The address as it is used, without slashes at its end; null: it is none. */
+export function httpUrlOf(text: string): string | null {
+  return httpUrl.safeParse(text).data ?? null;
+}
 const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
@@ -155,6 +159,8 @@ export function readFlags(args: string[], kinds: FlagKinds): Map<string, string>
 function complaint(issues: readonly { path: PropertyKey[]; message: string }[], given: Record<string, string>): string {
   const [first] = issues;
   const name = String(first?.path[0] ?? "settings");
+  const unread = given.AGENT_TOKEN === undefined && given[name] === undefined ? whyUnread(given) : null;
+  if (unread !== null && (name === "AGENT_TOKEN" || name === "CONTROL_URL")) return unread;
   if (given[name] === undefined && name === "AGENT_TOKEN")
     return "AGENT_TOKEN is missing (enroll this box first: gpu-agent enroll --url URL --code CODE; or set it in the environment)";
   if (given[name] === undefined) return `${name} is missing (set it in the environment or as --${flagOf(name)})`;

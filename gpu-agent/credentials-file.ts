@@ -32,8 +32,45 @@ export function readCredentials(path: string): CredentialsFile | null {
   return said;
 }
 
-export function credentialsText({ CONTROL_URL, AGENT_TOKEN }: Credentials): string {
-  return `# Written by gpu-agent enroll. Who reads this file can act as this agent.\nCONTROL_URL=${CONTROL_URL}\nAGENT_TOKEN=${AGENT_TOKEN}\n`;
+const HEADER = "# Written by gpu-agent enroll. Who reads this file can act as this agent.";
+
+/** @param before what the file held: settings of others in it stay. */
+export function credentialsText({ CONTROL_URL, AGENT_TOKEN }: Credentials, before = ""): string {
+  const others = before
+    .split(/\r?\n/)
+    .filter((line) => line !== "" && line !== HEADER && !/^\s*(CONTROL_URL|AGENT_TOKEN)\s*=/.test(line));
+  return [HEADER, `CONTROL_URL=${CONTROL_URL}`, `AGENT_TOKEN=${AGENT_TOKEN}`, ...others, ""].join("\n");
+}
+
+/** What the file holds; null: it is not there. Throws where it is there and cannot be read, as a folder or another user's. */
+function textIn(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return null;
+    throw error;
+  }
+}
+
+/** What to tell who has no token although the file is there; null: it is not there, or can be read. */
+export function whyUnread(given: Parameters<typeof credentialsPath>[0]): string | null {
+  const path = credentialsPath(given);
+  try {
+    textIn(path);
+    return null;
+  } catch {
+    return `${path} is there, but this user cannot read it: give it to the user that runs the agent`;
+  }
+}
+
+/**
+ * Puts the file in its own place, and says what it holds. Throws where it cannot be replaced: a folder, another user's, or mounted by
+ * itself into a container.
+ */
+export function replaceByItself(path: string): string {
+  const text = textIn(path);
+  if (text !== null) writePrivately(path, text);
+  return text ?? "";
 }
 
 /** Writes a file that its owner alone can read, in one step: who reads it finds the old one or the new one. Throws. */
@@ -42,7 +79,12 @@ export function writePrivately(path: string, text: string): void {
   const next = `${path}.${process.pid}.tmp`;
   rmSync(next, { force: true });
   writeFileSync(next, text, { mode: 0o600, flag: "wx", flush: true });
-  renameSync(next, path);
+  try {
+    renameSync(next, path);
+  } catch (error) {
+    rmSync(next, { force: true });
+    throw error;
+  }
 }
 
 /** True when somebody else on this machine can read the file. Windows keeps no such bits. */

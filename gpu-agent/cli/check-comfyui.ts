@@ -7,6 +7,7 @@ import { readCapability } from "../comfyui/capability.ts";
 import { ComfyClient, ComfyFault } from "../comfyui/client.ts";
 import type { SystemStats } from "../comfyui/shapes.ts";
 import { interruptsById, isAtLeast, SAFE_COMFYUI } from "../comfyui/version.ts";
+import { httpUrlOf } from "../config.ts";
 import { CallFailed } from "../http-origin.ts";
 import { bad, type Check, odd, well } from "./check.ts";
 
@@ -23,6 +24,8 @@ export type ComfySpec = {
 
 export async function checkComfyui({ url, label, dir, mustBeSafe }: ComfySpec): Promise<Check[]> {
   const name = `comfyui${label}`;
+  if (httpUrlOf(url) === null)
+    return [bad(name, `${url} is no address`, "correct COMFYUI_URL, e.g. http://127.0.0.1:8188")];
   const client = new ComfyClient(url);
   try {
     const stats = await client.systemStats();

@@ -8,6 +8,7 @@ import { WebSocket } from "ws";
 import { HEADER_PROTOCOL } from "../../src/protocol/agent-api.ts";
 import type { AgentSelf } from "../../src/protocol/agent-self.ts";
 import { AGENT_PROTOCOL } from "../../src/protocol/version.ts";
+import { httpUrlOf } from "../config.ts";
 import { BadAnswer, Rejected } from "../control-plane.ts";
 import { CallFailed, HttpOrigin } from "../http-origin.ts";
 import { TryAgain } from "../retry.ts";
@@ -22,9 +23,12 @@ const BAD_CLOCK_MS = 600_000;
 const TEST_BYTES = 1_024;
 const NO_ANSWER =
   "check the network, its proxy and firewall, and CONTROL_URL: outgoing HTTPS to it is all that is needed";
-const LOOPBACK = /^(localhost|127\.|\[::1\]$)/;
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
-export async function checkControl(url: string, token: string | null): Promise<Check[]> {
+export async function checkControl(address: string, token: string | null): Promise<Check[]> {
+  const url = httpUrlOf(address);
+  if (url === null)
+    return [bad("control_plane", `${address} is no address`, "correct CONTROL_URL, e.g. https://api.example.com")];
   const reached = await checkReach(url);
   if (reached.verdict === "fail") return [reached];
   if (token === null)

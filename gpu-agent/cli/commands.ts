@@ -44,7 +44,7 @@ here, is safe.
     flags: { wait: "boolean" },
     usage: "drain [--wait]",
     help: `Takes no new work, because the machine is about to be stopped; resume ends it.
-  --wait    return when no job is left`,
+  --wait    return when no job is left; an agent that is not connected is waited for for a minute`,
   },
   doctor: {
     run: doctor,

@@ -37,7 +37,9 @@ export class ControlSelf {
     try {
       return await this.#ask("POST", "enrol", enrolAnswerSchema, { code, enrol_id });
     } catch (error) {
-      if (error instanceof Rejected && error.status !== 426) return null;
+      if (error instanceof Rejected && error.status === 401) return null;
+      // A control plane never says so: what stands before it does.
+      if (error instanceof Rejected && error.status === 403) throw new BadAnswer("enrol", error.status);
       throw error;
     }
   }

@@ -3,7 +3,7 @@
  * Invariant: one thing that is wrong hides no other; it reads, and changes nothing but one small file in the bucket.
  */
 import { resolve } from "node:path";
-import { configOf, EXIT, type Given, poolOfToken } from "../config.ts";
+import { configOf, EXIT, type Given, httpUrlOf, poolOfToken } from "../config.ts";
 import { DEFAULT_WORK_DIR } from "../credentials-file.ts";
 import { bad, type Check, well } from "./check.ts";
 import { checkCredentials, checkDisk, checkFolders } from "./check-box.ts";
@@ -16,7 +16,8 @@ const DEFAULT_LEAST_MB = 512;
 
 export async function doctor({ given, isFromFile }: CommandInput): Promise<Outcome> {
   const comfyuis = comfyuisOf(given);
-  const leastMb = Number(given.MIN_FREE_DISK_MB ?? DEFAULT_LEAST_MB) || DEFAULT_LEAST_MB;
+  const asked = Number(given.MIN_FREE_DISK_MB ?? DEFAULT_LEAST_MB);
+  const leastMb = asked >= 0 ? asked : DEFAULT_LEAST_MB;
   const groups = await Promise.all([
     [checkSettings(given), ...(given.AGENT_TOKEN === undefined ? [] : [checkCredentials(given, isFromFile)])],
     given.CONTROL_URL === undefined ? [] : checkControl(given.CONTROL_URL, tokenOf(given)),
@@ -43,7 +44,7 @@ function tokenOf({ AGENT_TOKEN: token }: Given): string | null {
 }
 
 function comfyuisOf(given: Given): ComfySpec[] {
-  const urls = (given.COMFYUI_URL ?? DEFAULT_COMFYUI).split(",").map((url) => url.trim().replace(/\/+$/, ""));
+  const urls = (given.COMFYUI_URL ?? DEFAULT_COMFYUI).split(",").map((url) => httpUrlOf(url.trim()) ?? url.trim());
   const dirs = given.COMFYUI_DIR?.split(",").map((dir) => resolve(dir.trim()));
   return urls.map((url, n) => ({
     url,

@@ -6,38 +6,48 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, rmSync } from "node:fs";
 import { z } from "zod";
-import { EXIT } from "../config.ts";
-import { credentialsPath, credentialsText, readCredentials, writePrivately } from "../credentials-file.ts";
+import { EXIT, httpUrlOf } from "../config.ts";
+import { BadAnswer } from "../control-plane.ts";
+import {
+  credentialsPath,
+  credentialsText,
+  readCredentials,
+  replaceByItself,
+  writePrivately,
+} from "../credentials-file.ts";
 import { jsonOrNull } from "../json.ts";
 import { type CommandInput, done, failed, type Outcome, wrong } from "./command.ts";
 import { ControlSelf } from "./control-self.ts";
 
 const pendingSchema = z.object({ code_sha256: z.string(), enrol_id: z.string() });
 
-export async function enroll({ flags, given }: CommandInput): Promise<Outcome> {
-  const url = flags.get("url") ?? given.CONTROL_URL;
+export async function enroll({ flags, given, isFromFile, say }: CommandInput): Promise<Outcome> {
+  const url = httpUrlOf(flags.get("url") ?? given.CONTROL_URL ?? "");
   const code = flags.get("code");
-  if (url === undefined || !/^https?:\/\/[^/]/.test(url))
-    return wrong("--url is the control plane, e.g. https://api.example.com");
+  if (url === null) return wrong("--url is the control plane, e.g. https://api.example.com");
   if (code === undefined || code === "") return wrong("--code is the code that an operator gave you");
   const path = credentialsPath(given);
   if (readCredentials(path)?.AGENT_TOKEN !== undefined && flags.get("force") === undefined)
     return wrong(`this box is enrolled already (${path}): --force puts the new agent in place of the old`);
   const pendingPath = `${path}.enrolling`;
   const enrol_id = pendingId(pendingPath, code);
+  let before = "";
   try {
+    before = replaceByItself(path);
     writePrivately(pendingPath, JSON.stringify({ code_sha256: hashOf(code), enrol_id }));
   } catch {
     return wrong(`${path} cannot be written: choose another place with --credentials-file`);
   }
-  return ask(url.replace(/\/+$/, ""), code, enrol_id, { path, pendingPath });
+  if (given.AGENT_TOKEN !== undefined && !isFromFile)
+    say(`AGENT_TOKEN is set, in the environment or as a flag, and wins over ${path}: remove it there`);
+  return ask(url, code, enrol_id, { path, pendingPath, before });
 }
 
 async function ask(
   url: string,
   code: string,
   enrol_id: string,
-  { path, pendingPath }: { path: string; pendingPath: string },
+  { path, pendingPath, before }: { path: string; pendingPath: string; before: string },
 ): Promise<Outcome> {
   const control = new ControlSelf(url, null);
   try {
@@ -50,13 +60,18 @@ async function ask(
       );
     }
     const { token, ...who } = answer;
-    writePrivately(path, credentialsText({ CONTROL_URL: url, AGENT_TOKEN: token }));
+    writePrivately(path, credentialsText({ CONTROL_URL: url, AGENT_TOKEN: token }, before));
     rmSync(pendingPath, { force: true });
     const lines = [`enrolled as ${who.name} (${who.agent}) of pool ${who.pool}; token in ${path}`];
     return done([...lines, "next: gpu-agent doctor, then gpu-agent"], { ...who, credentials_file: path });
   } catch (error) {
     const outcome = failed(error, url);
     if (outcome.code !== EXIT.unanswered) return outcome;
+    if (error instanceof BadAnswer)
+      return wrong(
+        `${url} does not answer as a control plane does (${error.message}): correct --url, its address without a path; nothing is lost while the code is good`,
+        EXIT.unanswered,
+      );
     const advice = "; nothing is lost: run the same command here again while the code is good";
     return wrong(`${url} did not answer${advice}`, EXIT.unanswered);
   } finally {

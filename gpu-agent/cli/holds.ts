@@ -3,12 +3,15 @@
  * Invariant: a hold is kept by the pool, not by the process: it outlives restarts, and holds whether or not the agent runs.
  */
 import type { AgentSelf } from "../../src/protocol/agent-self.ts";
-import { pause as wait } from "../clock.ts";
-import { type Given, poolOfToken } from "../config.ts";
+import { monotonicMs, pause as wait } from "../clock.ts";
+import { type Given, httpUrlOf, poolOfToken } from "../config.ts";
+import { whyUnread } from "../credentials-file.ts";
 import { type CommandInput, done, failed, type Outcome, wrong } from "./command.ts";
 import { ControlSelf } from "./control-self.ts";
 
 const POLL_MS = 500;
+/** As long as a lease: sockets of a large pool come back within 30 s after a deploy. */
+const AWAY_MS = 60_000;
 const LONGEST_MS = 30 * 86_400_000;
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -35,11 +38,16 @@ export function resume({ given }: CommandInput): Promise<Outcome> {
 export function drain({ flags, given, say }: CommandInput): Promise<Outcome> {
   return asking(given, async (control) => {
     let self = await control.drain();
-    for (let told = -1; flags.get("wait") !== undefined; self = await control.read()) {
+    let said = "";
+    let seen = monotonicMs();
+    for (; flags.get("wait") !== undefined; self = await control.read()) {
+      if (self.online) seen = monotonicMs();
       const busy = self.processes.flatMap(({ slots }) => slots.filter(({ job_id }) => job_id !== null)).length;
-      if (busy === 0) break;
-      if (busy !== told) say(`waiting for ${busy} of its jobs`);
-      told = busy;
+      // One that is not connected may be coming back with what it runs; what it had is nobody's once its lease is over.
+      if (busy === 0 && (self.online || monotonicMs() - seen > AWAY_MS)) break;
+      const line = self.online ? `waiting for ${busy} of its jobs` : "not connected: waiting a minute for its word";
+      if (line !== said) say(line);
+      said = line;
       await wait(POLL_MS);
     }
     return self;
@@ -47,11 +55,15 @@ export function drain({ flags, given, say }: CommandInput): Promise<Outcome> {
 }
 
 async function asking(given: Given, ask: (control: ControlSelf) => Promise<AgentSelf>): Promise<Outcome> {
-  const { CONTROL_URL: url, AGENT_TOKEN: token } = given;
-  if (url === undefined || token === undefined || poolOfToken(token) === null)
+  const { CONTROL_URL: address, AGENT_TOKEN: token } = given;
+  const unread = token === undefined ? whyUnread(given) : null;
+  if (unread !== null) return wrong(unread);
+  if (address === undefined || token === undefined || poolOfToken(token) === null)
     return wrong(
       "this box has no token yet: gpu-agent enroll --url URL --code CODE, or set CONTROL_URL and AGENT_TOKEN",
     );
+  const url = httpUrlOf(address);
+  if (url === null) return wrong("CONTROL_URL is wrong: it is the control plane, e.g. https://api.example.com");
   const control = new ControlSelf(url, token);
   try {
     const self = await ask(control);
