@@ -1,6 +1,7 @@
 /**
  * Bad input to the whole system: the contract's envelope each time, and nothing stored.
  */
+
 import { existsSync, readdirSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -12,6 +13,7 @@ import { keyIdSchema } from "../../src/protocol/ids.ts";
 import { type Answer, type Client, envelopeSchema, picture } from "../support/client.ts";
 import { graph } from "../support/comfyui.ts";
 import { type FlowStack, startFlowStack } from "../support/flow-stack.ts";
+import { mistyped } from "../support/mistyped.ts";
 
 let flow: FlowStack;
 let client: Client;
@@ -117,7 +119,7 @@ it("refuses a missing and a junk key alike, and a junk key wakes no object", asy
   const real = flow.file.user_key;
   // A well-formed key of an account that does not exist, with a MAC that is not ours.
   const forged = real.replace(/^(ce_user_)[a-z0-9]{16}/, "$1zzzzzzzzzzzzzzzz");
-  for (const key of ["junk", "ce_user_x", forged, `${real.slice(0, -1)}${real.endsWith("0") ? "1" : "0"}`]) {
+  for (const key of ["junk", "ce_user_x", forged, mistyped(real)]) {
     refused(
       await client.call("GET", "/api/v1/jobs", { headers: { Authorization: `Bearer ${key}` } }),
       401,

@@ -2,6 +2,7 @@
  * I52 over the whole system: marked prompts, keys and secrets go through every real process; no log, error, figure or queue message
  * shows any of them. And the ids that must be there are: one trace leads from a client's request to the agent's own lines.
  */
+
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -10,6 +11,7 @@ import { z } from "zod";
 import { devVars } from "../../dev/dev-vars.ts";
 import { Client, metric } from "../support/client.ts";
 import { type FlowStack, newDataDir, startFlowStack } from "../support/flow-stack.ts";
+import { mistyped } from "../support/mistyped.ts";
 
 const PROMPT = "canary zebra 5417";
 const TEXT = "canary okapi 9023";
@@ -36,9 +38,6 @@ async function call(client: Client, method: string, path: string, init: RequestI
   said.push(JSON.stringify(answer.body));
   return answer;
 }
-
-/** The key with its last character changed, whatever that is. */
-const mistyped = (key: string) => `${key.slice(0, -1)}${key.endsWith("0") ? "1" : "0"}`;
 
 const madeSchema = z.object({ key: z.string(), keyid: z.string() });
 const secretOf = (key: string) => key.split("_")[4] ?? "";

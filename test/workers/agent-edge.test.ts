@@ -1,11 +1,13 @@
 /**
  * Holds the agent API to CONTRACT 2, against real account and pool objects: what an agent sends and sees.
  */
+
 import { listDurableObjectIds } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { settingsOf } from "../../src/platform/env.ts";
 import { macsOf } from "../../src/platform/macs.ts";
 import { claimGrantSchema, uploadsAnswerSchema } from "../../src/protocol/agent-api.ts";
+import { mistyped } from "../support/mistyped.ts";
 import { bindings, METRICS } from "./support/account.ts";
 import { call, claimBody, claimed, entryOf, fileOf, lostLease, newAgent, signedRef } from "./support/agent.ts";
 import { as, operator, person, send, submitted, unknownKey } from "./support/client.ts";
@@ -33,7 +35,7 @@ describe("who may speak", () => {
     const user = await person();
     const agent = await newAgent();
     const before = await listDurableObjectIds(bindings.POOL);
-    const forged = `${agent.token.slice(0, -1)}${agent.token.endsWith("0") ? "1" : "0"}`;
+    const forged = mistyped(agent.token);
     const elsewhere = unknownKey("agent", "00000000elsewhere".slice(-16));
     for (const token of ["junk", user.key, forged, elsewhere]) {
       const answer = await call(token, "/queue/pull", {});
@@ -126,7 +128,7 @@ describe("a claim", () => {
       expect(answer.status).toBe(409);
       return (await answer.json<{ refusal: string }>()).refusal;
     };
-    expect(await refusalOf(`${ref.slice(0, -1)}${ref.endsWith("0") ? "1" : "0"}`)).toBe("gone");
+    expect(await refusalOf(mistyped(ref))).toBe("gone");
     expect(await refusalOf(signedRef(user.account, job_id, 7))).toBe("gone");
     expect(await refusalOf(signedRef(user.account, job_id, 1, "other"))).toBe("wrong_pool");
     expect(await stateOf(user.key, job_id)).toBe("queued");
@@ -140,7 +142,7 @@ describe("a lease", () => {
     const { lease } = await claimed(user, agent);
     const present = await call(agent.token, "/leases/renew", RENEWAL, { lease });
     expect(await present.json()).toMatchObject({ answer: "continue", lease_expires_in_ms: expect.any(Number) });
-    const forged = `${lease.slice(0, -1)}${lease.endsWith("0") ? "1" : "0"}`;
+    const forged = mistyped(lease);
     for (const other of [forged, "", lostLease()]) {
       const renewed = await call(agent.token, "/leases/renew", RENEWAL, { lease: other });
       expect(renewed.status).toBe(200);

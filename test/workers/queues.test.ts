@@ -1,11 +1,13 @@
 /**
  * Holds the Worker's queue consumers: what becomes of each message of a batch.
  */
+
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { METRICS_SHARDS, metricsOf } from "../../src/objects/locate.ts";
 import { metricsText, sumOf } from "../../src/platform/metrics-text.ts";
 import { consume } from "../../src/queues/consume.ts";
+import { mistyped } from "../support/mistyped.ts";
 import { bindings, openAccount } from "./support/account.ts";
 import { signedRef } from "./support/agent.ts";
 
@@ -88,7 +90,7 @@ describe("a dead doorbell", () => {
     const account = await openAccount();
     const told = accountsAnswer(async () => undefined);
     const good = signedRef(account.account, "j_00000000abcd");
-    const forged = `${good.slice(0, -1)}${good.endsWith("0") ? "1" : "0"}`;
+    const forged = mistyped(good);
     const bodies = ["", "{", "null", doorbell(forged), doorbell("r_x"), JSON.stringify({ v: 2, ref: good }), 7, null];
     const batch = bodies.map((body) => message(body));
     expect((await consumed("jobs-default-dlq", batch)).acked).toEqual(batch.map(({ id }) => id));

@@ -2,11 +2,13 @@
  * Owns one key of every kind a request may come with, good and bad.
  * Invariant: each is what a client could really hold; all but `none` and `junk` have a MAC that holds.
  */
+
 import { accountOf } from "../../../src/objects/locate.ts";
 import { mintKey } from "../../../src/platform/api-key.ts";
 import { settingsOf } from "../../../src/platform/env.ts";
 import { macsOf } from "../../../src/platform/macs.ts";
 import { keyIdSchema } from "../../../src/protocol/ids.ts";
+import { mistyped } from "../../support/mistyped.ts";
 import { bindings } from "./account.ts";
 import { newAgent } from "./agent.ts";
 import { operator, type Person, person, unknownKey } from "./client.ts";
@@ -37,7 +39,7 @@ export async function keysOfEveryKind(): Promise<{ keys: Keys; owner: Person }> 
   const service = await person("service", "pro");
   const admin = await operator();
   const bearer = (key: string, more = {}) => ({ Authorization: `Bearer ${key}`, ...more });
-  const junk = `${owner.key.slice(0, -1)}${owner.key.endsWith("0") ? "1" : "0"}`;
+  const junk = mistyped(owner.key);
   const keys: Keys = {
     none: {},
     junk: bearer(junk),
