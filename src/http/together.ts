@@ -5,14 +5,22 @@
  *
  * An object answers a call of thirty questions in little more than the time of one, and is billed for one. Somebody alone never
  * waits: only a crowd does, for less than a call takes. Whoever's turn it is sends for all that wait, in a request of its own:
- * `keep` holds that request open until the call is done, also when its client goes away.
+ * `keep` holds that request open until the call is done, also when its client goes away. The runtime cuts such a request off in
+ * the end, and nobody hears of it: a call of which nothing was heard for `LOST_MS` holds up and answers nobody any more.
  */
+import { inTime } from "../platform/in-time.ts";
 
 export type Limits = { readonly in_flight: number; readonly batch: number };
 type Keep = (work: Promise<unknown>) => void;
-type Turn<A> = { kind: "answered"; answer: A } | { kind: "failed"; error: unknown } | { kind: "yours" };
-type Waiting<Q, A> = { readonly question: Q; readonly take: (turn: Turn<A>) => void };
-type Line<Q, A> = { in_flight: number; readonly waiting: Waiting<Q, A>[] };
+/** A place among those under way, and since when it is held (ms UTC). */
+type Call = { readonly since: number };
+type Turn<A> = { kind: "answered"; answer: A } | { kind: "failed"; error: unknown } | { kind: "yours"; call: Call };
+/** `since`: when it came, or when a call took it along (ms UTC). */
+type Waiting<Q, A> = { readonly question: Q; readonly take: (turn: Turn<A>) => void; since: number };
+type Line<Q, A> = { readonly calls: Set<Call>; readonly waiting: Waiting<Q, A>[] };
+
+/** As long as a request may go on without its client. */
+const LOST_MS = 30_000;
 
 export type Together<Q, A> = {
   /** `ask` answers every question of a batch, in order; it is called in the request of whoever asks. */
@@ -22,30 +30,59 @@ export type Together<Q, A> = {
 export function together<Q, A extends NonNullable<unknown>>({ in_flight, batch }: Limits): Together<Q, A> {
   const lines = new Map<string, Line<Q, A>>();
 
-  const passOn = (object: string, line: Line<Q, A>): void => {
+  const passOn = (object: string, line: Line<Q, A>, done: Call): void => {
+    if (!line.calls.delete(done)) return;
     const next = line.waiting.shift();
-    if (next) next.take({ kind: "yours" });
-    else if (--line.in_flight === 0) lines.delete(object);
+    if (next) next.take({ kind: "yours", call: begin(line.calls) });
+    else if (line.calls.size === 0) lines.delete(object);
   };
 
   return {
     ask: async (object, question, ask, keep) => {
-      const line = lines.get(object) ?? { in_flight: 0, waiting: [] };
+      const line = lines.get(object) ?? { calls: new Set<Call>(), waiting: [] };
       lines.set(object, line);
-      if (line.in_flight >= in_flight) {
-        const { promise, resolve: take } = Promise.withResolvers<Turn<A>>();
-        line.waiting.push({ question, take });
-        keep(promise);
-        const turn = await promise;
+      for (const call of line.calls) if (call.since + LOST_MS <= Date.now()) line.calls.delete(call);
+      let call = line.calls.size < in_flight ? begin(line.calls) : null;
+      if (call === null) {
+        const heard = turnOf(line, question);
+        keep(heard);
+        const turn = await heard;
         if (turn.kind === "answered") return turn.answer;
         if (turn.kind === "failed") throw turn.error;
-      } else line.in_flight++;
+        call = turn.call;
+      }
+      const own = call;
       const others = line.waiting.splice(0, batch - 1);
-      const call = carried(question, others, ask).finally(() => passOn(object, line));
-      keep(call.catch(() => undefined));
-      return call;
+      for (const other of others) other.since = Date.now();
+      const answer = carried(question, others, ask).finally(() => passOn(object, line, own));
+      keep(answer.catch(() => undefined));
+      return answer;
     },
   };
+}
+
+function begin(calls: Set<Call>): Call {
+  const call = { since: Date.now() };
+  calls.add(call);
+  return call;
+}
+
+/** Its place among the calls once it is its turn, or what it came to in another's call. Never rejects. */
+async function turnOf<Q, A>({ calls, waiting }: Line<Q, A>, question: Q): Promise<Turn<A>> {
+  const { promise, resolve: take } = Promise.withResolvers<Turn<A>>();
+  const own = { question, take, since: Date.now() };
+  waiting.push(own);
+  for (let left = LOST_MS; left > 0; left = own.since + LOST_MS - Date.now()) {
+    const turn = await inTime(promise, left);
+    if (turn !== null) return turn;
+    const at = waiting.indexOf(own);
+    if (at >= 0) {
+      waiting.splice(at, 1);
+      return { kind: "yours", call: begin(calls) };
+    }
+  }
+  // Another's call carried it and was lost: what came of it nobody knows.
+  return { kind: "failed", error: new Error("the call that carried a question was lost") };
 }
 
 /** Asks for oneself and for the others, and tells them. */

@@ -1,7 +1,7 @@
 /**
  * Owns what is promised of questions that go together.
  */
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Together, together } from "../../../src/http/together.ts";
 
 const LIMITS = { in_flight: 2, batch: 3 };
@@ -106,4 +106,54 @@ it("Questions for another object do not wait", () => {
   for (const n of [1, 2, 3]) void far.ask(n);
   void far.ask(4, "other");
   expect(far.asked()).toEqual([[1], [2], [4]]);
+});
+
+describe("a call that is never heard of again", () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+  /** Two calls under way that nobody ends, and two questions that wait behind them. */
+  const stuck = () => {
+    const far = farSide(together(LIMITS));
+    for (const n of [1, 2]) void far.ask(n);
+    const waiting = [3, 4].map((n) => far.ask(n).catch((error: Error) => error.message));
+    return { far, waiting };
+  };
+
+  it("holds up nobody for longer than a request may live without its client", async () => {
+    const { far, waiting } = stuck();
+    await vi.advanceTimersByTimeAsync(29_999);
+    expect(far.asked()).toEqual([[1], [2]]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(far.asked().slice(2)).toEqual([[3, 4]]);
+    far.calls[2]?.answer();
+    expect(await Promise.all(waiting)).toEqual(["answer 3", "answer 4"]);
+    const next = far.ask(5);
+    expect(far.asked().slice(3)).toEqual([[5]]);
+    far.calls[3]?.answer();
+    expect(await next).toBe("answer 5");
+  });
+
+  it("fails for those whose question it carried: none is asked a second time", async () => {
+    const { far, waiting } = stuck();
+    far.calls[0]?.answer();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(far.asked().slice(2)).toEqual([[3, 4]]);
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(await waiting[1]).toMatch(/lost/);
+    expect(far.calls).toHaveLength(3);
+  });
+
+  it("frees no second place where it does come back in the end", async () => {
+    const { far } = stuck();
+    await vi.advanceTimersByTimeAsync(30_000);
+    for (const n of [5, 6, 7]) void far.ask(n).catch(() => undefined);
+    const begun = far.calls.length;
+    far.calls[0]?.answer();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(far.calls).toHaveLength(begun);
+  });
 });
