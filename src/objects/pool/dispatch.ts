@@ -24,11 +24,15 @@ export class Dispatch {
   readonly #list = new ReadyList();
   /** Ref -> to which agent process it was offered last, and the weight of its account. */
   readonly #sent = new Map<string, { agent: string; weight: number }>();
-  /** Ref -> what its account was charged while it runs, null when it is over. */
-  readonly #taken = new Map<string, Charge | null>();
-  /** Refs that an agent was asked to give back. */
-  readonly #askedBack = new Set<string>();
+  /** Refs that an agent took, the latest. */
+  readonly #taken = new Map<string, true>();
+  /** Ref -> what its account was charged, while a slot has it. */
+  readonly #charges = new Map<string, Charge>();
+  /** Jobs that an agent was asked to give back. */
+  readonly #askedBack = new Map<string, true>();
   #timer: ReturnType<typeof setTimeout> | null = null;
+  /** When everybody is to be looked at again, ms UTC; null: nothing is open. */
+  #lookAt: number | null = null;
 
   constructor(presence: Fleet) {
     this.#presence = presence;
@@ -46,7 +50,7 @@ export class Dispatch {
 
   withdraw(refs: readonly string[]): void {
     for (const ref of refs) this.#list.withdraw(ref);
-    this.#arm();
+    this.#arm(this.#lookAt);
   }
 
   /** True when an agent is known to run or to have run it. */
@@ -93,9 +97,11 @@ export class Dispatch {
   /** Offers until no idle agent may take any job that is left. `only`: no other agent than this has become free since. */
   run(only?: string): void {
     const now = Date.now();
+    // News of one agent may come before the timer does, and must not put off what all are looked at for.
+    const later = only === undefined || this.#lookAt === null || this.#lookAt <= now ? null : this.#lookAt;
     const lay = this.#list.sweep(now).length;
     if (lay > 0) count("comfy_edge_offers_total", { outcome: "unanswered" }, lay);
-    const give = this.#giver(now, lay > 0 ? undefined : only);
+    const give = this.#giver(now, lay > 0 || later === null ? undefined : only);
     for (let given = give(); given !== null; given = give()) {
       const { ref, agent, ahead } = given;
       if (this.#presence.send(agent, { type: "offer", ref, ahead })) {
@@ -103,7 +109,7 @@ export class Dispatch {
       } else this.#list.refused(ref, agent, now);
     }
     this.#askBack(now);
-    this.#arm();
+    this.#arm(later);
   }
 
   /** To an idle agent; when none of them may take it, ahead to one whose present job should end soon. */
@@ -121,11 +127,11 @@ export class Dispatch {
     };
   }
 
-  /** A job that waits behind a run while another agent is idle goes to that one. Each is asked back once. */
+  /** A job that waits behind a run while another agent is idle goes to that one. Each is asked back once: the idle one may not be able to run it. */
   #askBack(now: number): void {
     for (const { ref, agent, due } of this.#handable()) {
       if (due > now) continue;
-      this.#askedBack.add(ref);
+      remember(this.#askedBack, jobOf(ref), true);
       this.#presence.send(agent, { type: "give_back", ref });
     }
   }
@@ -133,8 +139,7 @@ export class Dispatch {
   /** What was claimed ahead, was not asked back yet and could be another agent's at once; `due`: when to ask, ms UTC. */
   #handable(): { ref: string; agent: string; due: number }[] {
     const waiting = this.#presence.claimedAhead();
-    for (const ref of this.#askedBack) if (!waiting.some((one) => one.ref === ref)) this.#askedBack.delete(ref);
-    const open = waiting.filter(({ ref }) => !this.#askedBack.has(ref));
+    const open = waiting.filter(({ ref }) => !this.#askedBack.has(jobOf(ref)));
     // While jobs are left in the list, who is idle is offered those.
     if (open.length === 0 || this.#list.size > 0) return [];
     const idle = this.#presence.candidates();
@@ -150,27 +155,38 @@ export class Dispatch {
     if (account === undefined) return;
     count("comfy_edge_starts_total", { by: sent?.agent === agent ? "offer" : "doorbell" });
     const charge = this.#list.taken(ref) ?? this.#list.began(account, sent?.weight ?? 1);
-    remember(this.#taken, ref, charge);
+    this.#charges.set(ref, charge);
+    remember(this.#taken, ref, true);
   }
 
   #finish(ref: string, seconds: number): void {
-    const charge = this.#taken.get(ref);
+    const charge = this.#charges.get(ref);
     if (charge) this.#list.finished(charge, seconds);
-    remember(this.#taken, ref, null);
+    this.#charges.delete(ref);
+    remember(this.#taken, ref, true);
   }
 
-  #arm(): void {
+  /** `later`: a look at everybody that is still to come; null: that was now. */
+  #arm(later: number | null): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    this.#lookAt = null;
     const now = Date.now();
     const looks = this.#handable().map(({ due }) => due);
     const look = this.#list.nextLook(now);
     if (look !== null) looks.push(look);
     if (looks.length === 0) return;
-    const next = Math.min(...looks);
-    const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, next - now));
+    if (later !== null) looks.push(later);
+    const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, Math.min(...looks) - now));
+    this.#lookAt = now + wait;
     this.#timer = setTimeout(() => this.run(), wait);
   }
+}
+
+/** What names a job in all its attempts. */
+function jobOf(ref: string): string {
+  const fields = parseRef(ref)?.fields;
+  return fields ? `${fields.account}/${fields.job}` : ref;
 }
 
 /** The oldest entry goes when there are too many. */

@@ -45,6 +45,19 @@ describe("a job claimed ahead", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it("is asked back once however often it comes to wait there: the idle agent may be one that cannot run it", () => {
+    const { fleet, next, dispatch } = behindARun();
+    dispatch.run();
+    vi.advanceTimersByTime(1_000);
+    fleet.of("a").next = null;
+    dispatch.changed({ took: [], done: [{ ref: next.ref, seconds: 0 }] }, "a");
+    const again = next.ref.replace("_1_default_", "_2_default_");
+    fleet.of("a").next = { ref: again, since: Date.now() };
+    dispatch.changed({ took: [again], done: [] }, "a");
+    vi.advanceTimersByTime(60_000);
+    expect(asked(fleet)).toHaveLength(1);
+  });
+
   it("is not asked back when the only idle agent is the one that holds it", () => {
     const { fleet, dispatch } = behindARun();
     fleet.of("b").state = "busy";
@@ -81,5 +94,46 @@ describe("an agent that is offered a job which another takes by its doorbell", (
       ["b", first.ref],
       ["b", second.ref],
     ]);
+  });
+});
+
+describe("an idle agent that let an offer lie", () => {
+  it("is offered the job again in time, however busy the others are meanwhile", () => {
+    const fleet = new FakeFleet(["a", "b"]);
+    fleet.of("b").state = "busy";
+    const dispatch = new Dispatch(fleet);
+    const job = offer();
+    dispatch.add([job]);
+    vi.advanceTimersByTime(1_000);
+    // It may be asked again from now on: the clock is there before the timer, and another's news before both.
+    vi.setSystemTime(Date.now() + 1_000);
+    for (let news = 0; news < 5; news++) {
+      dispatch.changed({ took: [], done: [] }, "b");
+      vi.advanceTimersByTime(100);
+    }
+    expect(fleet.told.map(({ agent }) => agent)).toEqual(["a", "a"]);
+  });
+});
+
+describe("an account's turn", () => {
+  it("is charged for a long run although thousands of short ones began since", () => {
+    const [long, short] = [accountIdSchema.parse("a".repeat(16)), accountIdSchema.parse("b".repeat(16))];
+    const fleet = new FakeFleet(["x"]);
+    fleet.of("x").state = "busy";
+    const dispatch = new Dispatch(fleet);
+    const begin = (account = long) => {
+      const one = { ...offer(), account };
+      const ref = one.ref.replace(long, account);
+      dispatch.changed({ took: [ref], done: [] }, "x");
+      return ref;
+    };
+    const running = begin(long);
+    for (let n = 0; n < 6_000; n++) dispatch.changed({ took: [], done: [{ ref: begin(short), seconds: 0.001 }] }, "x");
+    dispatch.changed({ took: [], done: [{ ref: running, seconds: 600 }] }, "x");
+    const [mine, theirs] = [offer({ account: long }), offer({ account: short })];
+    dispatch.add([mine, theirs]);
+    fleet.of("x").state = "idle";
+    dispatch.run();
+    expect(fleet.told.map(({ message }) => message.type === "offer" && message.ref)).toEqual([theirs.ref]);
   });
 });
