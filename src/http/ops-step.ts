@@ -1,9 +1,11 @@
 /**
  * Owns what the operators' sweeps share: one bounded step a call, a cursor to the next, a dry run, a page of accounts.
- * Invariant: a cursor says all there is to know of where a sweep stands: nothing is kept between its steps.
+ * Invariant: a cursor says all there is to know of where a sweep stands: nothing is kept between its steps; an account that does
+ * not answer holds up no other.
  */
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { causeOf, logLine } from "../platform/log.ts";
 import type { ErrorCode, Refusal } from "../protocol/errors.ts";
 import { type AccountId, accountIdSchema } from "../protocol/ids.ts";
 import { ok, type Result } from "../protocol/result.ts";
@@ -33,6 +35,7 @@ export const stepShape = {
   next_cursor: z.string().nullable().meta({ description: "Call again with it until it is null." }),
 };
 export const amount = z.number().int().min(0);
+export const failedAmount = amount.meta({ description: "Accounts that did not answer: they need another run." });
 
 export function stepBody<S extends z.ZodType>(schema: S) {
   const errors: readonly ErrorCode[] = ["VALIDATION_ERROR", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA"];
@@ -55,6 +58,25 @@ export async function accountsFrom(
   const accounts = page.value.users.map(({ user_id }) => accountIdSchema.parse(user_id));
   const next = accounts.length < USERS_AT_ONCE ? null : `${USERS}${offset + USERS_AT_ONCE}`;
   return ok({ accounts, next });
+}
+
+/** What each account says; those that did not are counted and logged. */
+export async function askEach<T>(
+  c: Context<AppEnv>,
+  accounts: readonly AccountId[],
+  ask: (account: AccountId) => Promise<T>,
+): Promise<{ told: T[]; accounts_failed: number }> {
+  const one = async (account: AccountId): Promise<T[]> => {
+    try {
+      return [await ask(account)];
+    } catch (error) {
+      logLine("error", "sweep_account_failed", { request_id: c.get("request_id"), account, cause: causeOf(error) });
+      return [];
+    }
+  };
+  const answers = await Promise.all(accounts.map(one));
+  const told = answers.flat();
+  return { told, accounts_failed: accounts.length - told.length };
 }
 
 export function total(values: readonly number[]): number {

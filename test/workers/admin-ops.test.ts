@@ -7,7 +7,7 @@ import { flush } from "../../src/platform/metrics.ts";
 import { bindings, POOL } from "./support/account.ts";
 import { ask, byAdmin, newOperator, pass, startClock } from "./support/admin.ts";
 import { newAgent } from "./support/agent.ts";
-import { as, person, send, submitted } from "./support/client.ts";
+import { as, person, post, send, submitted } from "./support/client.ts";
 import { openDirectory } from "./support/directory.ts";
 import { CAPABILITY } from "./support/pool.ts";
 import { controlSocket } from "./support/sockets.ts";
@@ -75,6 +75,29 @@ describe("the sweep of stale jobs", () => {
     for (const cursor of ["users:x", "busy:9:", "pool:default:"])
       expect((await byAdmin("POST", "/ops/fail-stale", { cursor })).status).toBe(422);
   });
+});
+
+describe("a sweep of accounts", () => {
+  it.each(["fail-stale", "cleanup"])("%s goes past one that is broken, and says that there was one", async (path) => {
+    const broken = await byAdmin<{ user_id: string }>("POST", "/users", { name: "Ada", role: "free" });
+    const { key } = await newOperator();
+    const step = await send(`/admin/ops/${path}`, post(key, "{}"), { ACCOUNT: without(broken.user_id) });
+    expect([step.status, await step.json()]).toEqual([
+      200,
+      expect.objectContaining({ accounts_failed: 1, next_cursor: expect.any(String) }),
+    ]);
+  });
+
+  /** The accounts, of which one answers nothing. */
+  function without(name: string): typeof bindings.ACCOUNT {
+    const get: typeof bindings.ACCOUNT.get = (id, options) => {
+      if (id.name === name) throw new Error("broken on purpose");
+      return bindings.ACCOUNT.get(id, options);
+    };
+    return new Proxy(bindings.ACCOUNT, {
+      get: (target, property) => (property === "get" ? get : Reflect.get(target, property).bind(target)),
+    });
+  }
 });
 
 describe("the look at the installation", () => {

@@ -10,7 +10,17 @@ import { optionalBodyBy } from "../admin-request.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, jsonContent, newRouteSet, type RouteSpec } from "../documented-route.ts";
 import { refusalResponse } from "../errors.ts";
-import { accountsFrom, amount, offsetOf, stepBody, stepSchemaOf, stepShape, total } from "../ops-step.ts";
+import {
+  accountsFrom,
+  amount,
+  askEach,
+  failedAmount,
+  offsetOf,
+  stepBody,
+  stepSchemaOf,
+  stepShape,
+  total,
+} from "../ops-step.ts";
 
 const BUSY_AT_ONCE = 50;
 /** The name under which an account says how many of its jobs wait and run. */
@@ -28,7 +38,15 @@ const failStale: RouteSpec = {
   ...stepBody(stepSchema),
   responses: {
     200: jsonContent(
-      z.object({ ...stepShape, accounts: amount, jobs_stale: amount, jobs_ended: amount }).meta({ id: "FailStale" }),
+      z
+        .object({
+          ...stepShape,
+          accounts: amount,
+          accounts_failed: failedAmount,
+          jobs_stale: amount,
+          jobs_ended: amount,
+        })
+        .meta({ id: "FailStale" }),
       "What this step found and ended.",
     ),
   },
@@ -51,10 +69,11 @@ addRoute(adminStaleRoutes, failStale, async (c) => {
 });
 
 async function swept(c: Context<AppEnv>, accounts: AccountId[], next_cursor: string | null, dry_run: boolean) {
-  const done = await Promise.all(accounts.map((account) => accountOf(c.env, account).sweepNow(dry_run)));
-  const jobs_stale = total(done.map(({ stale }) => stale));
-  const jobs_ended = total(done.map(({ ended }) => ended));
-  return { dry_run, next_cursor, accounts: accounts.length, jobs_stale, jobs_ended };
+  const sweepOne = (account: AccountId) => accountOf(c.env, account).sweepNow(dry_run);
+  const { told, accounts_failed } = await askEach(c, accounts, sweepOne);
+  const jobs_stale = total(told.map(({ stale }) => stale));
+  const jobs_ended = total(told.map(({ ended }) => ended));
+  return { dry_run, next_cursor, accounts: accounts.length, accounts_failed, jobs_stale, jobs_ended };
 }
 
 /** A page of those that say they have jobs, shard by shard of the figures: tenants are in no directory. */

@@ -12,7 +12,17 @@ import { optionalBodyBy } from "../admin-request.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, jsonContent, newRouteSet, type RouteSpec } from "../documented-route.ts";
 import { refusalResponse } from "../errors.ts";
-import { accountsFrom, amount, offsetOf, stepBody, stepSchemaOf, stepShape, total } from "../ops-step.ts";
+import {
+  accountsFrom,
+  amount,
+  askEach,
+  failedAmount,
+  offsetOf,
+  stepBody,
+  stepSchemaOf,
+  stepShape,
+  total,
+} from "../ops-step.ts";
 
 const OBJECTS_AT_ONCE = 500;
 /** Passes over one account in one step; what is left comes with a later run. */
@@ -24,6 +34,7 @@ const cleanedSchema = z
   .object({
     ...stepShape,
     accounts: amount,
+    accounts_failed: failedAmount,
     jobs_deleted: amount,
     objects_seen: amount,
     objects_deleted: amount,
@@ -54,9 +65,11 @@ addRoute(adminOpsRoutes, cleanup, async (c) => {
   const page = await accountsFrom(c, offset);
   if (!page.ok) return refusalResponse(c, page.refusal);
   const { accounts, next } = page.value;
-  const jobs = await Promise.all(accounts.map((account) => tidied(c, account, dry_run)));
+  const { told, accounts_failed } = await askEach(c, accounts, (account) => tidied(c, account, dry_run));
   const next_cursor = next ?? PLACES[0] ?? null;
-  return c.json(cleanedOf({ dry_run, accounts: accounts.length, jobs_deleted: total(jobs), next_cursor }));
+  return c.json(
+    cleanedOf({ dry_run, accounts: accounts.length, accounts_failed, jobs_deleted: total(told), next_cursor }),
+  );
 });
 
 /** One page of the bucket from `cursor`, a place or the last key seen in it. */
@@ -70,14 +83,17 @@ async function cleanBucket(c: Context<AppEnv>, cursor: string, dry_run: boolean)
     const account = parseArtifactKey(key)?.account;
     if (account !== undefined) byAccount.set(account, [...(byAccount.get(account) ?? []), key]);
   }
-  const jobs = await Promise.all([...byAccount.keys()].map((account) => tidied(c, account, dry_run)));
-  const asked = [...byAccount].map(([account, own]) => accountOf(c.env, account).unreferenced(own));
-  const unwanted = (await Promise.all(asked)).flat();
+  const { told, accounts_failed } = await askEach(c, [...byAccount.keys()], async (account) => {
+    const jobs = await tidied(c, account, dry_run);
+    return { jobs, unwanted: await accountOf(c.env, account).unreferenced(byAccount.get(account) ?? []) };
+  });
+  const unwanted = told.flatMap((one) => one.unwanted);
   if (unwanted.length > 0 && !dry_run) await c.env.ARTIFACTS.delete(unwanted);
   return cleanedOf({
     dry_run,
     accounts: byAccount.size,
-    jobs_deleted: total(jobs),
+    accounts_failed,
+    jobs_deleted: total(told.map(({ jobs }) => jobs)),
     objects_seen: keys.length,
     objects_deleted: unwanted.length,
     next_cursor: page.truncated ? (keys.at(-1) ?? null) : (PLACES[at + 1] ?? null),
@@ -96,6 +112,6 @@ async function tidied(c: Context<AppEnv>, account: AccountId, dry: boolean): Pro
 }
 
 function cleanedOf(part: Partial<Cleaned>): Cleaned {
-  const nothing = { accounts: 0, jobs_deleted: 0, objects_seen: 0, objects_deleted: 0 };
+  const nothing = { accounts: 0, accounts_failed: 0, jobs_deleted: 0, objects_seen: 0, objects_deleted: 0 };
   return { dry_run: false, next_cursor: null, ...nothing, ...part };
 }
