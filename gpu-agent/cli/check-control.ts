@@ -13,6 +13,7 @@ import { BadAnswer, Rejected } from "../control-plane.ts";
 import { CallFailed, HttpOrigin } from "../http-origin.ts";
 import { TryAgain } from "../retry.ts";
 import { bad, type Check, odd, well } from "./check.ts";
+import { isInClear } from "./command.ts";
 import { ControlSelf } from "./control-self.ts";
 import { linesOf } from "./holds.ts";
 
@@ -23,7 +24,6 @@ const BAD_CLOCK_MS = 600_000;
 const TEST_BYTES = 1_024;
 const NO_ANSWER =
   "check the network, its proxy and firewall, and CONTROL_URL: outgoing HTTPS to it is all that is needed";
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 export async function checkControl(address: string, token: string | null): Promise<Check[]> {
   const url = httpUrlOf(address);
@@ -61,10 +61,8 @@ async function checkReach(url: string): Promise<Check> {
         `${url} answers ${status}, but not as a control plane does`,
         "correct CONTROL_URL: it is the API's address, without a path",
       );
-    const { protocol, hostname } = new URL(url);
     const finding = `${url} answers in ${ms} ms, API ${version}`;
-    if (protocol === "http:" && !LOOPBACK.test(hostname))
-      return odd(name, `${finding}, without TLS`, "use https: the token travels with every call");
+    if (isInClear(url)) return odd(name, `${finding}, without TLS`, "use https: the token travels with every call");
     return well(name, finding, { ms, api_version: version });
   } catch (error) {
     if (!(error instanceof CallFailed)) throw error;

@@ -19,6 +19,14 @@ export type CommandInput = {
   say: (line: string) => void;
 };
 
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
+/** True where a token sent to this address can be read on the way. */
+export function isInClear(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === "http:" && !LOOPBACK.test(hostname);
+}
+
 export function done(lines: string[], value: object): Outcome {
   return { code: EXIT.fine, lines, value };
 }

@@ -16,7 +16,7 @@ import {
   writePrivately,
 } from "../credentials-file.ts";
 import { jsonOrNull } from "../json.ts";
-import { type CommandInput, done, failed, type Outcome, wrong } from "./command.ts";
+import { type CommandInput, done, failed, isInClear, type Outcome, wrong } from "./command.ts";
 import { ControlSelf } from "./control-self.ts";
 
 const pendingSchema = z.object({ code_sha256: z.string(), enrol_id: z.string() });
@@ -27,7 +27,8 @@ export async function enroll({ flags, given, isFromFile, say }: CommandInput): P
   if (url === null) return wrong("--url is the control plane, e.g. https://api.example.com");
   if (code === undefined || code === "") return wrong("--code is the code that an operator gave you");
   const path = credentialsPath(given);
-  if (readCredentials(path)?.AGENT_TOKEN !== undefined && flags.get("force") === undefined)
+  const kept = readCredentials(path);
+  if (kept?.AGENT_TOKEN !== undefined && flags.get("force") === undefined)
     return wrong(`this box is enrolled already (${path}): --force puts the new agent in place of the old`);
   const pendingPath = `${path}.enrolling`;
   const enrol_id = pendingId(pendingPath, code);
@@ -38,8 +39,12 @@ export async function enroll({ flags, given, isFromFile, say }: CommandInput): P
   } catch {
     return wrong(`${path} cannot be written: choose another place with --credentials-file`);
   }
-  if (given.AGENT_TOKEN !== undefined && !isFromFile)
-    say(`AGENT_TOKEN is set, in the environment or as a flag, and wins over ${path}: remove it there`);
+  if (isInClear(url)) say(`${url} is without TLS: who listens on the way can act as this agent; use https`);
+  const { CONTROL_URL: other = url } = given;
+  const isOther = other !== kept?.CONTROL_URL && httpUrlOf(other) !== url;
+  const over = [given.AGENT_TOKEN !== undefined && !isFromFile ? "AGENT_TOKEN" : "", isOther ? "CONTROL_URL" : ""];
+  for (const name of over.filter((one) => one !== ""))
+    say(`${name} is set, in the environment or as a flag, and wins over ${path}: remove it there`);
   return ask(url, code, enrol_id, { path, pendingPath, before });
 }
 

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { isInClear } from "../../../gpu-agent/cli/command.ts";
 import { doctor } from "../../../gpu-agent/cli/doctor.ts";
 import { enroll } from "../../../gpu-agent/cli/enroll.ts";
 import { drain } from "../../../gpu-agent/cli/holds.ts";
@@ -107,6 +108,18 @@ describe("a wrong address", () => {
   });
 });
 
+it.each([
+  ["http://10.0.0.7:8787", true],
+  ["http://localhost.example.com", true],
+  ["http://127.example.com", true],
+  ["http://127.0.0.1:8787", false],
+  ["http://localhost:8787", false],
+  ["http://[::1]:8787", false],
+  ["https://api.example.com", false],
+])("A token sent to %s can be read on the way: %s", (address, is) => {
+  expect(isInClear(address)).toBe(is);
+});
+
 describe("the doctor", () => {
   it("asks for the control socket where the agent does, and needs no disk where none is asked for", async () => {
     serve = (route, response) => {
@@ -158,10 +171,13 @@ describe("the credentials file", () => {
     ]);
   });
 
-  it("that a token of the environment would win over is not written without a word about it", async () => {
+  it("that the environment would win over is not written without a word about it", async () => {
     serve = given;
-    const asked = input({ url, code: "ec_code" }, { AGENT_TOKEN: TOKEN });
-    expect([(await enroll(asked)).code, asked.said]).toEqual([0, [expect.stringMatching(/^AGENT_TOKEN is set/)]]);
+    const asked = input({ url, code: "ec_code" }, { AGENT_TOKEN: TOKEN, CONTROL_URL: "http://127.0.0.1:1" });
+    const words = ["AGENT_TOKEN is set", "CONTROL_URL is set"].map((text) => expect.stringContaining(text));
+    expect([(await enroll(asked)).code, asked.said]).toEqual([0, words]);
+    const again = input({ url: `${url}/`, code: "ec_two", force: "true" });
+    expect([(await enroll(again)).code, again.said]).toEqual([0, []]);
   });
 });
 
