@@ -1,5 +1,6 @@
 /**
- * Holds pause, drain, resume and rest to their promise: who is held gets no new work, and what it has goes on.
+ * Holds pause, drain, resume and rest to their promise: who is held gets no new work, and what it has goes on. Holds an agent
+ * that overstates what it is to one process for each socket.
  */
 import { evictDurableObject } from "cloudflare:test";
 import { beforeAll, describe, expect, it, vi } from "vitest";
@@ -80,6 +81,64 @@ describe("a held agent", () => {
     expect(offered(agent)).toEqual([fine.ref]);
     agent.say({ type: "slot", slot: 0, state: "idle" });
     await agent.frame(isOffer(kept.ref));
+  });
+
+  it("is told to rest when it comes back, where it was cut off as its leases were lost, and not once it proved itself", async () => {
+    const pool = await openPool();
+    for (let lost = 0; lost < 2; lost++) await pool.stub().leaseLost("agent-a");
+    const job = offerOf(pool.pool);
+    await pool.stub().offer([job]);
+    const agent = await connect(pool);
+    await agent.frame(({ type }) => type === "rest");
+    agent.say({ type: "slot", slot: 0, state: "sick" });
+    await answered(agent);
+    expect(offered(agent)).toEqual([]);
+    agent.socket.close(1000);
+    const again = await connect(pool);
+    await again.frame(isOffer(job.ref));
+    expect(again.types).not.toContain("rest");
+  });
+
+  it("rests although its pool lost its memory between the two", async () => {
+    const pool = await openPool();
+    const agent = await connect(pool);
+    await pool.stub().leaseLost("agent-a");
+    await evictDurableObject(objectOf(pool));
+    await pool.stub().leaseLost("agent-a");
+    await agent.frame(({ type }) => type === "rest");
+  });
+});
+
+describe("an agent that says more than is true", () => {
+  it("is one process for each of its sockets, by whatever names it says hello", async () => {
+    const pool = await openPool();
+    const agent = await connect(pool);
+    const hello = { type: "hello", agent: "agent-a", version: "1", slots: [{ slot: 0, state: "idle" }] };
+    for (let n = 0; n < 5; n++) agent.say({ ...hello, instance: `name ${n}`, capability_hash: "h1" });
+    await answered(agent);
+    expect(await pool.stub().status()).toMatchObject({ agents: { online: 1, busy: 0 } });
+    agent.socket.close(1000);
+    await agent.closed;
+    expect(await pool.stub().status()).toMatchObject({ agents: { online: 0, busy: 0 } });
+  });
+
+  it("is believed with as many slots, jobs, runs and reasons as the protocol lets it name, also by a pool that lost its memory", async () => {
+    const pool = await openPool();
+    const agent = await connect(pool);
+    const runs = Array.from({ length: 32 }, (_, n) => ({ shape: String(n).padStart(16, "0"), run_ms: 1e9 + n }));
+    const all = Array.from({ length: 64 }, (_, slot) => slot);
+    const slots = all.map((slot) => ({ slot, state: "idle" }));
+    agent.say({ type: "hello", agent: "agent-a", instance: "one", version: "1", slots, capability_hash: "h1", runs });
+    const [ref, next] = [offerOf(pool.pool).ref, offerOf(pool.pool).ref];
+    const reason = "because ".repeat(32);
+    for (const slot of all) agent.say({ type: "slot", slot, state: "busy", ref, next, reason });
+    await answered(agent);
+    await evictDurableObject(objectOf(pool));
+    expect(await pool.stub().status()).toMatchObject({ agents: { online: 1, busy: 1 } });
+    agent.say({ type: "known?", refs: [ref, next] });
+    await agent.frame(({ refs }) => Array.isArray(refs) && refs.length === 2);
+    const detail = await pool.stub().agentDetail("agent-a");
+    expect(detail.ok && detail.value.processes[0]?.slots.filter(({ state }) => state === "busy")).toHaveLength(64);
   });
 });
 

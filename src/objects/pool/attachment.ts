@@ -33,6 +33,16 @@ export function idOf({ agent, instance }: ControlAttachment): string | null {
   return instance === null ? null : `${agent}/${instance}`;
 }
 
+/** A socket carries 16 KB: where that is too little for all that many slots told, what only explains is left out. */
+export function keepOnSocket({ socket, kept }: Present): void {
+  try {
+    socket.serializeAttachment(kept);
+  } catch {
+    const slots = kept.slots.map((slot) => ({ ...slot, reason: null }));
+    socket.serializeAttachment({ ...kept, slots, runs: [] });
+  }
+}
+
 export function controlAttachmentOf(socket: WebSocket): ControlAttachment | null {
   const parsed = controlSchema.safeParse(socket.deserializeAttachment());
   return parsed.success ? parsed.data : null;

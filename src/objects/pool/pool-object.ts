@@ -142,8 +142,8 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   }
 
   async leaseLost(agent: string): Promise<void> {
-    if (this.#roster.knows(agent)) this.#roster.trouble(agent, "a lease of it ran out", null, Date.now());
-    if (this.#rests.leaseLost(agent, Date.now())) this.#presence.tell(agent, { type: "rest" });
+    const known = this.#roster.leaseLost(agent, Date.now());
+    if (known && this.#rests.leaseLost(agent, known.before, Date.now())) this.#presence.tell(agent, { type: "rest" });
   }
 
   #mayWork(agent: string): boolean {
@@ -269,6 +269,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
     // It may not have heard that its hold was ended.
     else if (hello.slots.some(({ state }) => state === "paused"))
       sendDown(present.socket, { type: "resume", until: null });
+    if (this.#rests.came(present.kept.agent, hello.slots, Date.now())) sendDown(present.socket, { type: "rest" });
     const changes = this.#presence.greet(present, hello, Date.now());
     const id = `${present.kept.agent}/${hello.instance}`;
     for (const change of changes) this.#dispatch.changed(change, id);

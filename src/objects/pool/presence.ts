@@ -7,7 +7,7 @@ import { typicalRuns } from "../../domain/typical-runs.ts";
 import { type ControlDown, type ControlUp, MAX_RUNS_TOLD } from "../../protocol/agent-api.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { closeQuietly, sendJson } from "../sockets.ts";
-import { type ControlAttachment, controlAttachmentOf, idOf, type Present } from "./attachment.ts";
+import { type ControlAttachment, controlAttachmentOf, idOf, keepOnSocket, type Present } from "./attachment.ts";
 import type { Fleet, Gone, LoadedBy } from "./fleet.ts";
 import { Processes } from "./processes.ts";
 import { changeOf, isBusy, nextSlot, type SlotChange, type SlotReport } from "./slot.ts";
@@ -52,7 +52,10 @@ export class Presence implements Fleet {
   greet(present: Present, hello: Hello, now: number): SlotChange[] {
     const id = `${present.kept.agent}/${hello.instance}`;
     const older = this.#processes.get(id);
-    const before = older?.kept.slots ?? [];
+    // By another name than before on the same socket it is the same process: the name of before stands for nobody.
+    const renamed = idOf(present.kept);
+    if (renamed !== null && renamed !== id) this.#processes.delete(renamed);
+    const before = older?.kept.slots ?? present.kept.slots;
     if (older && older.socket !== present.socket) {
       this.#open.delete(older.socket);
       closeQuietly(older.socket, CLOSE.REPLACED, "replaced");
@@ -182,7 +185,7 @@ export class Presence implements Fleet {
   #keep(present: Present): void {
     this.#open.set(present.socket, present);
     this.#processes.set(present);
-    present.socket.serializeAttachment(present.kept);
+    keepOnSocket(present);
   }
 }
 

@@ -14,22 +14,29 @@ export class Rests {
   /** Agent -> when its rest ends at the latest, and whether it has begun to prove its ComfyUI. */
   readonly #resting = new Map<string, { until: number; proving: boolean }>();
 
-  /** True when the agent is to rest from now on. */
-  leaseLost(agent: string, now: number): boolean {
-    const recent = [...(this.#lostAt.get(agent) ?? []), now].filter((at) => at > now - WINDOW_MS);
+  /** True when the agent is to rest from now on. `before`: when it lost one before, as the rows say; counts where none is remembered. */
+  leaseLost(agent: string, before: number | null, now: number): boolean {
+    const known = this.#lostAt.get(agent) ?? (before === null ? [] : [before]);
+    const recent = [...known, now].filter((at) => at > now - WINDOW_MS);
     this.#lostAt.set(agent, recent);
     if (recent.length < LOST_LEASES) return false;
-    this.#lostAt.delete(agent);
+    this.#lostAt.set(agent, []);
     this.#resting.set(agent, { until: now + LONGEST_REST_MS, proving: false });
     return true;
   }
 
-  /** A slot of the agent says what it does: idle after preparing is a clean canary. */
+  /** A slot of the agent says what it does, or still does: idle after preparing is a clean canary. */
   reported(agent: string, state: string): void {
     const rest = this.#resting.get(agent);
     if (!rest) return;
     if (state === "preparing" || state === "sick") rest.proving = true;
     else if (state === "idle" && rest.proving) this.#resting.delete(agent);
+  }
+
+  /** It says hello: true when it is to rest, which it may not have heard. */
+  came(agent: string, slots: readonly { state: string }[], now: number): boolean {
+    for (const { state } of slots) this.reported(agent, state);
+    return this.rests(agent, now);
   }
 
   rests(agent: string, now: number): boolean {

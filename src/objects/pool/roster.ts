@@ -143,11 +143,18 @@ export class Roster {
     return row ? ok(this.#rowOf(row, now)) : refuse(UNKNOWN_AGENT);
   }
 
-  /** Keeps what went wrong with an agent. */
-  trouble(agent: string, text: string, job: JobId | null, now: number): void {
+  /** Keeps what went wrong with an agent. When the same was kept of it before, if it was the last that was; null: it was not. */
+  trouble(agent: string, text: string, job: JobId | null, now: number): number | null {
     const last = this.#database.toRead()?.troubles.of(agent);
-    if (last && last.text === text && last.job === job && now - last.at < SAME_ERROR_MS) return;
-    this.#database.toWrite().troubles.put({ agent, at: now, text, job });
+    const before = last?.text === text && last.job === job ? last.at : null;
+    if (before === null || now - before >= SAME_ERROR_MS)
+      this.#database.toWrite().troubles.put({ agent, at: now, text, job });
+    return before;
+  }
+
+  /** When it lost a lease before, as far as is kept; null: there is no such agent. */
+  leaseLost(agent: string, now: number): { before: number | null } | null {
+    return this.knows(agent) ? { before: this.trouble(agent, "a lease of it ran out", null, now) } : null;
   }
 
   #lastError(agent: string): AgentError | null {
