@@ -81,26 +81,38 @@ describe("a sweep of accounts", () => {
   it.each(["fail-stale", "cleanup"])("%s goes past one that is broken, and says that there was one", async (path) => {
     const broken = await byAdmin<{ user_id: string }>("POST", "/users", { name: "Ada", role: "free" });
     const { key } = await newOperator();
-    const step = await send(`/admin/ops/${path}`, post(key, "{}"), { ACCOUNT: without(broken.user_id) });
+    const over = { ACCOUNT: without(bindings.ACCOUNT, broken.user_id) };
+    const step = await send(`/admin/ops/${path}`, post(key, "{}"), over);
     expect([step.status, await step.json()]).toEqual([
       200,
       expect.objectContaining({ accounts_failed: 1, next_cursor: expect.any(String) }),
     ]);
   });
-
-  /** The accounts, of which one answers nothing. */
-  function without(name: string): typeof bindings.ACCOUNT {
-    const get: typeof bindings.ACCOUNT.get = (id, options) => {
-      if (id.name === name) throw new Error("broken on purpose");
-      return bindings.ACCOUNT.get(id, options);
-    };
-    return new Proxy(bindings.ACCOUNT, {
-      get: (target, property) => (property === "get" ? get : Reflect.get(target, property).bind(target)),
-    });
-  }
 });
 
+/** Objects of a kind, of which one answers nothing. */
+function without(all: DurableObjectNamespace, name: string): DurableObjectNamespace {
+  const get: typeof all.get = (id, options) => {
+    if (id.name === name) throw new Error("broken on purpose");
+    return all.get(id, options);
+  };
+  return new Proxy(all, {
+    get: (target, property) => (property === "get" ? get : Reflect.get(target, property).bind(target)),
+  });
+}
+
 describe("the look at the installation", () => {
+  it("shows a pool that does not answer as broken, with what to do, and goes on to the next", async () => {
+    const { key } = await newOperator();
+    const body = JSON.stringify({ cursor: `pool:${POOL}:` });
+    const step = await send("/admin/ops/verify-setup", post(key, body), { POOL: without(bindings.POOL, POOL) });
+    const whole = await byAdmin<Step>("POST", "/ops/verify-setup", { cursor: `pool:${POOL}:` });
+    expect([step.status, await step.json()]).toMatchObject([
+      200,
+      { pool: POOL, next_cursor: whole.next_cursor, checks: [{ verdict: "fail", to_do: expect.any(String) }] },
+    ]);
+  });
+
   type Seen = {
     pool: string | null;
     checks: { name: string; verdict: string; to_do: string | null }[];

@@ -6,6 +6,8 @@ import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { AgentSetup, PoolSetup } from "../../objects/contract.ts";
 import { poolOf } from "../../objects/locate.ts";
+import type { PoolConfig } from "../../platform/env.ts";
+import { causeOf, logLine } from "../../platform/log.ts";
 import { optionalBodyBy } from "../admin-request.ts";
 import type { AppEnv } from "../context.ts";
 import { addRoute, jsonContent, newRouteSet, type RouteSpec } from "../documented-route.ts";
@@ -78,10 +80,14 @@ addRoute(adminSetupRoutes, verifySetup, async (c) => {
   // A pool that went between two steps has nothing to show.
   if (pool === undefined)
     return c.json({ dry_run, next_cursor: null, pool: null, checks: [], agents: [] } satisfies Setup);
-  const setup = await poolOf(c.env, pool.name).setup(pool.default_model, after, AGENTS_AT_ONCE);
-  const last = setup.agents.at(-1);
   const following = pools[at + 1];
   const onwards = following ? `pool:${following.name}:` : null;
+  const setup = await setupOf(c, pool, after);
+  if (setup === null) {
+    const checks = [wrong("fail", "pool", "does not answer", "look at the log for pool_unanswered, and try again")];
+    return c.json({ dry_run, next_cursor: onwards, pool: pool.name, checks, agents: [] } satisfies Setup);
+  }
+  const last = setup.agents.at(-1);
   const next_cursor = setup.more && last ? `pool:${pool.name}:${last.agent}` : onwards;
   const { agents } = setup;
   return c.json({
@@ -92,6 +98,16 @@ addRoute(adminSetupRoutes, verifySetup, async (c) => {
     agents,
   } satisfies Setup);
 });
+
+/** Null: the pool's object does not answer. */
+async function setupOf(c: Context<AppEnv>, pool: PoolConfig, after: string): Promise<PoolSetup | null> {
+  try {
+    return await poolOf(c.env, pool.name).setup(pool.default_model, after, AGENTS_AT_ONCE);
+  } catch (error) {
+    logLine("error", "pool_unanswered", { request_id: c.get("request_id"), pool: pool.name, cause: causeOf(error) });
+    return null;
+  }
+}
 
 type Seen = Pick<Setup, "pool" | "checks" | "agents">;
 
