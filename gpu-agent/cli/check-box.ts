@@ -2,8 +2,8 @@
  * Owns what the doctor looks at on this machine: the credentials file, the work directory and its disk, ComfyUI's folders.
  * Invariant: what it writes to see whether it can be written is gone again.
  */
-import { access, constants, mkdir, rm, statfs, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { access, constants, mkdir, rm, rmdir, statfs, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Given } from "../config.ts";
 import { credentialsPath, isReadByOthers } from "../credentials-file.ts";
 import { bad, type Check, odd, well } from "./check.ts";
@@ -29,8 +29,9 @@ export function checkCredentials(given: Given, isFromFile: boolean): Check {
 export async function checkDisk(workDir: string, leastMb: number): Promise<Check> {
   const name = "disk";
   const probe = join(workDir, `.doctor-${process.pid}`);
+  let made: string | undefined;
   try {
-    await mkdir(workDir, { recursive: true });
+    made = await mkdir(workDir, { recursive: true });
     await writeFile(probe, "");
     await rm(probe);
   } catch {
@@ -41,12 +42,18 @@ export async function checkDisk(workDir: string, leastMb: number): Promise<Check
     );
   }
   const { bavail, bsize } = await statfs(workDir);
+  if (made !== undefined) await removeEmpty(workDir, made);
   const freeMb = Math.floor((bavail * bsize) / MB);
   const finding = `${freeMb} MB free in WORK_DIR ${workDir}, ${leastMb} needed`;
   const facts = { free_bytes: bavail * bsize };
   if (freeMb < leastMb) return bad(name, finding, "make room there: no work is taken", facts);
   if (freeMb < leastMb * SOON) return odd(name, finding, "make room there soon: large outputs may not fit", facts);
   return well(name, finding, facts);
+}
+
+/** Folders from `dir` up to `top`, as far as nothing is in them. */
+async function removeEmpty(dir: string, top: string): Promise<void> {
+  for (let at = dir; at.length >= top.length; at = dirname(at)) await rmdir(at).catch(() => {});
 }
 
 /** @param dir of COMFYUI_DIR; null: not given. */

@@ -138,6 +138,14 @@ describe("the doctor", () => {
   });
 });
 
+it("The doctor leaves no work directory behind that was not there: whoever looks may not be who runs the agent", async () => {
+  const { value } = await doctor(
+    input({}, { COMFYUI_URL: "http://127.0.0.1:9", WORK_DIR: join(dir, "new", "deeper") }),
+  );
+  expect(JSON.stringify(value)).toContain("MB free in WORK_DIR");
+  expect(readdirSync(dir)).toEqual([]);
+});
+
 describe("the credentials file", () => {
   it("that cannot be replaced costs no code: a folder in its place is told before anything is asked", async () => {
     mkdirSync(path);
