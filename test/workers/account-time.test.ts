@@ -131,6 +131,23 @@ describe("a place that becomes free", () => {
     await quiet();
     expect(withdrawn).toContain("hints.withdraw");
   });
+
+  it("makes no offer of a job that was cancelled while its offer waited to go with others", async () => {
+    const account = await openAccount();
+    const canceled = Promise.withResolvers<void>();
+    let offers = 0;
+    watchSteps(async (name, phase) => {
+      if (phase !== "before") return;
+      if (name === "hints.gather") await canceled.promise;
+      if (name === "hints.offer") offers++;
+    });
+    const made = await account.submit([newJob(), newJob()]);
+    const second = made.ok ? made.value.records[1] : undefined;
+    if (second) await account.stub().cancelJob(account.auth, second.job);
+    canceled.resolve();
+    await quiet();
+    expect([second?.status, offers]).toEqual(["queued", 1]);
+  });
 });
 
 const rungAgain = (account: TestAccount) => pass(account, 600_000);

@@ -71,7 +71,7 @@ export function hintsOf(deps: Deps): Hints {
       for (const hints of [offers, doorbells, firstDoorbells]) hints.drop(pool, job, number);
     },
     withdraw: (job) => {
-      for (const hints of [doorbells, firstDoorbells]) hints.drop(job.pool, job.job, job.attempt + 1);
+      for (const hints of [offers, doorbells, firstDoorbells]) hints.drop(job.pool, job.job, job.attempt + 1);
       if (!settings.OFFERS_ENABLED) return;
       const send = () => step("hints.withdraw", () => poolOf(env, job.pool).withdraw([refOf(deps, job)]));
       deps.background(attempt("withdraw", send));
