@@ -117,11 +117,12 @@ export class ReadyList {
     this.#turns.finish(charge, seconds);
   }
 
-  /** The agent does not take it: it goes to others, and to this one later. */
+  /** The agent does not take it: it goes to others, and to this one later. Said again meanwhile it says nothing new. */
   refused(ref: string, agent: string, now: number): void {
     const entry = this.#entries.get(ref);
     if (!entry) return;
     if (entry.offer?.agent === agent) this.#endOffer(entry, true);
+    else if (!mayAsk(entry, agent, now)) return;
     this.#askLater(entry, agent, now);
   }
 

@@ -176,6 +176,15 @@ describe("the agent a job is offered to", () => {
     expect(list.give([idle("x"), idle("y")], 2_000)).toMatchObject({ agent: "x" });
   });
 
+  it("says once that it does not take a job, however often it says so: the others are offered it all the same", () => {
+    const list = listOf(ready("r1"));
+    list.give([idle("x")], 0);
+    for (let said = 0; said < 20; said++) list.refused("r1", "x", said);
+    expect(list.give([idle("x"), idle("y")], 20)).toMatchObject({ ref: "r1", agent: "y" });
+    list.refused("r1", "x", 30);
+    expect(list.offeredTo("r1")).toBe("y");
+  });
+
   it("may be offered the same job at once when it had merely no slot left", () => {
     const list = listOf(ready("r1"));
     list.give([idle("x")], 0);
