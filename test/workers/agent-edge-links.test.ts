@@ -72,6 +72,7 @@ describe("the control socket", () => {
     expect(request?.headers.get("X-Edge-Role")).toBe("agent");
     expect(JSON.parse(request?.headers.get("X-Edge-Identity") ?? "")).toEqual({
       agent: { agent: agent.agent, name: "box", pool: "default" },
+      keyid: agent.token.split("_")[3],
     });
     for (const name of ["Authorization", "X-API-Key", "X-Lease", "Cookie", "X-Edge-Other"])
       expect([name, request?.headers.get(name)]).toEqual([name, null]);
