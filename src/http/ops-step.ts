@@ -5,6 +5,7 @@
  */
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { accountOf } from "../objects/locate.ts";
 import { causeOf, logLine } from "../platform/log.ts";
 import type { ErrorCode, Refusal } from "../protocol/errors.ts";
 import { type AccountId, accountIdSchema } from "../protocol/ids.ts";
@@ -13,6 +14,7 @@ import type { AppEnv } from "./context.ts";
 import { fromDirectory } from "./directory-entries.ts";
 
 const USERS_AT_ONCE = 50;
+const TENANTS_AT_ONCE = 50;
 const USERS = "users:";
 
 /** The body of a step whose cursors look like this. */
@@ -42,22 +44,45 @@ export function stepBody<S extends z.ZodType>(schema: S) {
   return { request: { body: { required: false, content: { "application/json": { schema } } } }, errors };
 }
 
-/** Where in the directory a step begins; null for a cursor of another part of the sweep. */
-export function offsetOf(cursor: string | null): number | null {
-  if (cursor === null) return 0;
-  return cursor.startsWith(USERS) ? Number(cursor.slice(USERS.length)) : null;
-}
+/** The cursors of the part of a sweep that goes through all accounts: a page of users, then the tenants of that page. */
+export const ACCOUNTS_CURSOR = /users:\d{1,9}|tenants:\d{1,9}:(?:[a-z0-9]{16}:[a-z0-9]{16})?/;
+const PARTS = /^(users|tenants):(\d{1,9})(?::(?:([a-z0-9]{16}):([a-z0-9]{16}))?)?$/;
 
-/** A page of the directory's accounts, and the cursor of the next; null: this was the last. */
-export async function accountsFrom(
-  c: Context<AppEnv>,
-  offset: number,
-): Promise<Result<{ accounts: AccountId[]; next: string | null }, Refusal>> {
+/** `next` null: these were the last. `failed`: accounts that did not say who their tenants are. */
+export type Page = { accounts: AccountId[]; next: string | null; failed: number };
+
+/** The accounts of one step; null for a cursor of another part of the sweep. */
+export async function accountsAt(c: Context<AppEnv>, cursor: string | null): Promise<Result<Page | null, Refusal>> {
+  const [, part, at = "0", parent, after] = PARTS.exec(cursor ?? `${USERS}0`) ?? [];
+  if (part === undefined) return ok(null);
+  const offset = Number(at);
   const page = await fromDirectory(c, (directory) => directory.listUsers({ limit: USERS_AT_ONCE, offset }));
   if (!page.ok) return page;
-  const accounts = page.value.users.map(({ user_id }) => accountIdSchema.parse(user_id));
-  const next = accounts.length < USERS_AT_ONCE ? null : `${USERS}${offset + USERS_AT_ONCE}`;
-  return ok({ accounts, next });
+  const users = page.value.users.map(({ user_id }) => accountIdSchema.parse(user_id));
+  if (part === "users") return ok({ accounts: users, next: `tenants:${offset}:`, failed: 0 });
+  const from = users.slice(Math.max(0, users.map(String).indexOf(parent ?? "")));
+  const following = users.length < USERS_AT_ONCE ? null : `${USERS}${offset + USERS_AT_ONCE}`;
+  return ok(await tenantsOf(c, from, { parent: parent ?? null, after: after ?? "" }, offset, following));
+}
+
+/** At most 50 tenants of these accounts, in the order of the two. */
+async function tenantsOf(
+  c: Context<AppEnv>,
+  users: readonly AccountId[],
+  begun: { parent: string | null; after: string },
+  offset: number,
+  following: string | null,
+): Promise<Page> {
+  const { told, accounts_failed: failed } = await askEach(c, users, async (user) => {
+    const after = user === begun.parent ? begun.after : "";
+    return { user, tenants: await accountOf(c.env, user).tenantsAfter(after, TENANTS_AT_ONCE) };
+  });
+  const all = told.flatMap(({ user, tenants }) => tenants.map((tenant) => ({ user, tenant })));
+  const some = all.slice(0, TENANTS_AT_ONCE);
+  const last = some.at(-1);
+  const isFull = some.length === TENANTS_AT_ONCE && last !== undefined;
+  const next = isFull ? `tenants:${offset}:${last.user}:${last.tenant}` : following;
+  return { accounts: some.map(({ tenant }) => tenant), next, failed };
 }
 
 /** What each account says; those that did not are counted and logged. */

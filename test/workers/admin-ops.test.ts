@@ -1,12 +1,16 @@
 /**
  * Holds the operators' sweeps: each goes on where it stopped, says what it would do before it does it, and reaches every account.
  */
+import { runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { metricsSinks } from "../../src/objects/locate.ts";
+import { accountOf, metricsSinks } from "../../src/objects/locate.ts";
+import { tenantAccountId } from "../../src/platform/api-key.ts";
 import { flush } from "../../src/platform/metrics.ts";
-import { bindings, POOL } from "./support/account.ts";
+import { accountIdSchema } from "../../src/protocol/ids.ts";
+import { bindings, objectOf, POOL } from "./support/account.ts";
 import { ask, byAdmin, newOperator, pass, startClock } from "./support/admin.ts";
 import { newAgent } from "./support/agent.ts";
+import { without } from "./support/broken.ts";
 import { as, person, post, send, submitted } from "./support/client.ts";
 import { openDirectory } from "./support/directory.ts";
 import { CAPABILITY } from "./support/pool.ts";
@@ -90,16 +94,34 @@ describe("a sweep of accounts", () => {
   });
 });
 
-/** Objects of a kind, of which one answers nothing. */
-function without(all: DurableObjectNamespace, name: string): DurableObjectNamespace {
-  const get: typeof all.get = (id, options) => {
-    if (id.name === name) throw new Error("broken on purpose");
-    return all.get(id, options);
-  };
-  return new Proxy(all, {
-    get: (target, property) => (property === "get" ? get : Reflect.get(target, property).bind(target)),
+describe("a cleanup", () => {
+  type Cleaned = { accounts: number; jobs_deleted: number };
+
+  it("reaches the tenants of a user that nobody uses any more, tenant by tenant, and deletes what is past its time once", async () => {
+    const { user_id } = await byAdmin<{ user_id: string }>("POST", "/users", { name: "Ada", role: "pro" });
+    const { key } = await byAdmin<{ key: string }>("POST", "/api-keys", { user_id, kind: "service", name: "k" });
+    const parent = accountIdSchema.parse(user_id);
+    for (const name of ["tom", "ann"]) {
+      const tenant = { "X-User-ID": name };
+      const { job_id } = await submitted(key, { prompt: "a" }, tenant);
+      expect((await send(`/api/v1/jobs/${job_id}`, { ...as(key, tenant), method: "DELETE" })).status).toBe(202);
+      await quiet();
+      pass(60_000);
+      // The tenant says that it is there.
+      await runDurableObjectAlarm(objectOf(tenantAccountId(parent, name)));
+    }
+    expect(await accountOf(bindings, parent).tenantsAfter("", 9)).toHaveLength(2);
+    pass(91 * 86_400_000);
+    const tenants = (dry_run: boolean) =>
+      byAdmin<Step & Cleaned>("POST", "/ops/cleanup", { cursor: "tenants:0:", dry_run });
+    expect(await tenants(true)).toMatchObject({ accounts: 2, jobs_deleted: 2 });
+    await steps("cleanup", false);
+    expect(await tenants(true)).toMatchObject({ accounts: 2, jobs_deleted: 0 });
+    const [first = ""] = await accountOf(bindings, parent).tenantsAfter("", 1);
+    const from = { cursor: `tenants:0:${parent}:${first}`, dry_run: true };
+    expect(await byAdmin<Step & Cleaned>("POST", "/ops/cleanup", from)).toMatchObject({ status: 200, accounts: 1 });
   });
-}
+});
 
 describe("the look at the installation", () => {
   it("shows a pool that does not answer as broken, with what to do, and goes on to the next", async () => {

@@ -13,11 +13,11 @@ import type { AppEnv } from "../context.ts";
 import { addRoute, jsonContent, newRouteSet, type RouteSpec } from "../documented-route.ts";
 import { refusalResponse } from "../errors.ts";
 import {
-  accountsFrom,
+  ACCOUNTS_CURSOR,
+  accountsAt,
   amount,
   askEach,
   failedAmount,
-  offsetOf,
   stepBody,
   stepSchemaOf,
   stepShape,
@@ -29,7 +29,7 @@ const OBJECTS_AT_ONCE = 500;
 const PASSES = 20;
 const PLACES = RETENTION_CLASSES.map((days) => `a${days}/`);
 
-const cleanupSchema = stepSchemaOf(/^(users:\d{1,9}|a(7|30|90)\/[A-Za-z0-9/_.-]*)$/);
+const cleanupSchema = stepSchemaOf(new RegExp(`^(${ACCOUNTS_CURSOR.source}|a(7|30|90)/[A-Za-z0-9/_.-]*)$`));
 const cleanedSchema = z
   .object({
     ...stepShape,
@@ -60,16 +60,15 @@ addRoute(adminOpsRoutes, cleanup, async (c) => {
   const body = await optionalBodyBy(c, cleanupSchema);
   if (!body.ok) return refusalResponse(c, body.refusal);
   const { cursor, dry_run } = body.value;
-  const offset = offsetOf(cursor);
-  if (offset === null) return c.json(await cleanBucket(c, cursor ?? "", dry_run));
-  const page = await accountsFrom(c, offset);
+  const page = await accountsAt(c, cursor);
   if (!page.ok) return refusalResponse(c, page.refusal);
-  const { accounts, next } = page.value;
-  const { told, accounts_failed } = await askEach(c, accounts, (account) => tidied(c, account, dry_run));
+  if (page.value === null) return c.json(await cleanBucket(c, cursor ?? "", dry_run));
+  const { accounts, next, failed } = page.value;
+  const answers = await askEach(c, accounts, (account) => tidied(c, account, dry_run));
+  const accounts_failed = failed + answers.accounts_failed;
   const next_cursor = next ?? PLACES[0] ?? null;
-  return c.json(
-    cleanedOf({ dry_run, accounts: accounts.length, accounts_failed, jobs_deleted: total(told), next_cursor }),
-  );
+  const jobs_deleted = total(answers.told);
+  return c.json(cleanedOf({ dry_run, accounts: accounts.length, accounts_failed, jobs_deleted, next_cursor }));
 });
 
 /** One page of the bucket from `cursor`, a place or the last key seen in it. */

@@ -70,7 +70,7 @@ import { tidyNow, unreferenced } from "./retention.ts";
 import { submit, submitEach } from "./submit.ts";
 import { doorbellDied } from "./sweep.ts";
 import { sweepNow } from "./sweep-now.ts";
-import { adoptTenant } from "./tenants.ts";
+import { adoptTenant, tenantsAfter } from "./tenants.ts";
 import { getDelivery, listDeliveries, redeliver } from "./webhook-log.ts";
 import { beginDelivery, endDelivery } from "./webhook-tries.ts";
 import {
@@ -286,6 +286,9 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async sweepNow(dry: boolean) {
     return sweepNow(this.#ctx, dry);
+  }
+  async tenantsAfter(after: string, limit: number) {
+    return tenantsAfter(this.#ctx, after, limit);
   }
   async unreferenced(keys: string[]) {
     return unreferenced(this.#ctx, keys);

@@ -37,6 +37,11 @@ export function adoptTenant(ctx: AccountContext, tenant: AccountId): boolean {
   return true;
 }
 
+/** At most `limit` tenants, by id, those behind `after`. */
+export function tenantsAfter(ctx: AccountContext, after: string, limit: number): AccountId[] {
+  return ctx.database.toRead()?.tenants.after(after, limit) ?? [];
+}
+
 /** Resolves when every tenant was told; each of them goes on by itself. */
 export async function eraseTenants(ctx: AccountContext, tables: AccountTables): Promise<void> {
   for (let some = tables.tenants.some(AT_ONCE); some.length > 0; some = tables.tenants.some(AT_ONCE))

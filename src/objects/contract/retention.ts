@@ -3,6 +3,8 @@
  * Invariant: safe to repeat at any time; nothing a job stands behind is ever named.
  */
 
+import type { AccountId } from "../../protocol/ids.ts";
+
 /** Jobs that went; `more`: ask again. */
 export type Tidied = { jobs: number; more: boolean };
 
@@ -14,6 +16,8 @@ export interface RetentionRpc {
   tidyNow(dry?: boolean): Promise<Tidied>;
   /** Does at once what the alarm is for: every deadline that has passed takes effect. `dry`: only counts. At most 5,000 jobs. */
   sweepNow(dry: boolean): Promise<Swept>;
+  /** At most `limit` of its tenants, by id, those behind `after` ("": from the first). */
+  tenantsAfter(after: string, limit: number): Promise<AccountId[]>;
   /** Those of the keys that no job of this account stands behind, nor may yet. */
   unreferenced(keys: string[]): Promise<string[]>;
 }
