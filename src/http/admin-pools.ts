@@ -32,17 +32,19 @@ export async function inItsPool<T>(
 
 /** The pool has decided; the operators' account keeps what the directory is to hear until it was told. */
 export async function recordAgent(c: Context<AppEnv>, action: string, pool: PoolName, row: AgentRow): Promise<void> {
-  await record(c, action, pool, row, operatorOf(c));
+  await record(c, { action, pool, row }, operatorOf(c));
 }
 
-/** The same for what an agent did by itself. */
-export async function recordByAgent(c: Context<AppEnv>, action: string, pool: PoolName, row: AgentRow): Promise<void> {
-  await record(c, action, pool, row, { by: "operator", actor: row.agent, request_id: c.get("request_id") });
+type Done = { action: string; pool: PoolName; row: AgentRow; entry?: string };
+
+/** The same for what an agent did by itself. `entry`: the name of what may be recorded again, and is kept once. */
+export async function recordByAgent(c: Context<AppEnv>, done: Done): Promise<void> {
+  await record(c, done, { by: "operator", actor: done.row.agent, request_id: c.get("request_id") });
 }
 
-async function record(c: Context<AppEnv>, action: string, pool: PoolName, row: AgentRow, by: Operator): Promise<void> {
+async function record(c: Context<AppEnv>, { pool, row, ...rest }: Done, by: Operator): Promise<void> {
   const { agent, name, created_at, revoked_at } = row;
-  const news = { agent: { agent, pool, name, created_at, revoked_at }, action };
+  const news = { agent: { agent, pool, name, created_at, revoked_at }, ...rest };
   await accountOf(c.env, SYS_ACCOUNT).recordAgent(news, by);
   await directoryTold(c, SYS_ACCOUNT);
 }

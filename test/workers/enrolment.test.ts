@@ -6,11 +6,12 @@ import { beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { poolOf } from "../../src/objects/locate.ts";
 import { randomBase32, sha256Hex } from "../../src/platform/hash.ts";
 import { CODE_TTL_MS } from "../../src/protocol/agent-self.ts";
-import { keyIdSchema } from "../../src/protocol/ids.ts";
+import { keyIdSchema, SYS_ACCOUNT } from "../../src/protocol/ids.ts";
 import { mistyped } from "../support/mistyped.ts";
 import { bindings, POOL } from "./support/account.ts";
 import { byAdmin, newOperator, pass } from "./support/admin.ts";
 import { call, claimBody, claimed, newAgent, signedRef } from "./support/agent.ts";
+import { without } from "./support/broken.ts";
 import { as, person, send, submitted } from "./support/client.ts";
 import { openDirectory } from "./support/directory.ts";
 import { controlSocket } from "./support/sockets.ts";
@@ -134,6 +135,15 @@ describe("an enrolment code", () => {
     expect(text).toMatch(/create_agent/);
     expect(text.match(/enrol_agent/g)).toHaveLength(1);
     expect([text.includes(code), text.includes(String(token))]).toEqual([false, false]);
+  });
+
+  it("leaves its use in the audit trail, once, also where the trail could not be told while it was used", async () => {
+    const { agent, code } = await made();
+    const asking = idOf();
+    const lost = await enrol(code, asking, { ACCOUNT: without(bindings.ACCOUNT, SYS_ACCOUNT) });
+    const heard = [await enrol(code, asking), await enrol(code, asking)].map(({ status }) => status);
+    const trail = JSON.stringify(await byAdmin("GET", `/audit?target=${agent}`));
+    expect([lost.status, ...heard, trail.match(/enrol_agent/g)]).toEqual([500, 200, 200, ["enrol_agent"]]);
   });
 });
 

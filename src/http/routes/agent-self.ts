@@ -47,9 +47,10 @@ addRoute(agentSelfRoutes, docs.enrol, async (c) => {
     secret_sha256: sha256Hex(secret),
   });
   if (!enrolled.ok) return codeRefused(c);
-  const { row, keyid, is_first } = enrolled.value;
+  const { row, keyid } = enrolled.value;
   forgetAgent(row.agent);
-  if (is_first) await recordByAgent(c, "enrol_agent", named.pool, row);
+  // Told again with each asking: the first may have ended before it was.
+  await recordByAgent(c, { action: "enrol_agent", pool: named.pool, row, entry: `enrol:${keyid}` });
   const token = macs.signKey({ kind: "agent", account: poolIdOf(named.pool), keyid, secret });
   return c.json({ agent: row.agent, name: row.name, pool: named.pool, token } satisfies EnrolAnswer);
 });
@@ -89,7 +90,7 @@ async function holdSelf(c: Context<AppEnv>, action: string, hold: Hold | null): 
   const held = await poolOf(c.env, pool).holdAgents(agent, hold, true);
   if (!held.ok) return agentError(c, 401, "unauthorized");
   forgetAgent(agent);
-  return shownSelf(c, (row) => recordByAgent(c, action, pool, row));
+  return shownSelf(c, (row) => recordByAgent(c, { action, pool, row }));
 }
 
 async function shownSelf(

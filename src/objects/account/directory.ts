@@ -26,13 +26,15 @@ type Owed = {
   keys?: readonly KeyId[];
   agents?: readonly DirectoryAgent[];
   did?: Omit<AuditEntry, "entry" | "ts" | "account">;
+  /** The name of what is told, where it may be told again. */
+  entry?: string;
 };
 
 /** Called inside the transaction that decided. */
 export function oweDirectory(ctx: AccountContext, owed: Owed, effects: Effects): void {
   const tables = ctx.database.toWrite();
   const now = ctx.now();
-  const entry = randomBase32(16);
+  const { entry = randomBase32(16) } = owed;
   const audit = owed.did ? { ...owed.did, entry, ts: now, account: ctx.account } : null;
   const { user = false, keys = [], agents = [] } = owed;
   tables.outbox.put({
@@ -46,11 +48,12 @@ export function oweDirectory(ctx: AccountContext, owed: Owed, effects: Effects):
   wantBy(effects, now + AFTER_MS);
 }
 
-export function recordAgent(ctx: AccountContext, { agent, action }: AgentNews, operator: Operator): void {
+export function recordAgent(ctx: AccountContext, news: AgentNews, operator: Operator): void {
+  const { agent, action, ...named } = news;
   const effects = noEffects();
   const { actor, request_id } = operator;
   const did = { actor, action, target: agent.agent, request_id };
-  ctx.database.transact(() => oweDirectory(ctx, { agents: [agent], did }, effects));
+  ctx.database.transact(() => oweDirectory(ctx, { agents: [agent], did, ...named }, effects));
   settle(ctx, effects);
 }
 

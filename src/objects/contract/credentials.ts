@@ -83,7 +83,8 @@ export type Operator = { by: "operator"; actor: string; request_id: string };
 export type Asker = Operator | { by: "key"; proof: KeyProof; request_id: string };
 
 /** Owed to the directory for what another object decided: the operators' account keeps it until it is told. */
-export type AgentNews = { agent: DirectoryAgent; action: string };
+/** `entry`: names the entry of the audit trail, so that the same news told again is one; left out: a new one each time. */
+export type AgentNews = { agent: DirectoryAgent; action: string; entry?: string };
 
 export interface CredentialRpc {
   /** Creates the account, or updates its role and region. Idempotent. With an operator the directory is told, too. */
