@@ -6,6 +6,7 @@ import { evictDurableObject } from "cloudflare:test";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { accountOf } from "../../src/objects/locate.ts";
 import { jobIdSchema } from "../../src/protocol/ids.ts";
+import { PING } from "../../src/protocol/progress.ts";
 import { AGENT_PROTOCOL } from "../../src/protocol/version.ts";
 import { bindings } from "./support/account.ts";
 import { call, claimBody, newAgent, signedRef } from "./support/agent.ts";
@@ -106,6 +107,33 @@ describe("a held agent", () => {
     await evictDurableObject(objectOf(pool));
     await pool.stub().leaseLost("agent-a");
     await agent.frame(({ type }) => type === "rest");
+  });
+});
+
+describe("an agent whose machine went without a word", () => {
+  it("is no longer there once its pings stay away, and what it was offered goes to others", async () => {
+    const pool = await openPool();
+    await pool.admit("agent-b");
+    const [silent, other] = [await connect(pool), await connect(pool, "agent-b", ["paused"], "two")];
+    const ping = async (agent: typeof silent) => {
+      agent.say(PING);
+      await agent.until(() => agent.texts.length > 0, "a pong");
+    };
+    await ping(silent);
+    const lies = offerOf(pool.pool);
+    await pool.stub().offer([lies]);
+    await silent.frame(isOffer(lies.ref));
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 59_000 });
+    try {
+      expect((await pool.stub().status()).agents.online).toBe(2);
+      vi.setSystemTime(Date.now() + 2_000);
+      expect(await pool.stub().status()).toMatchObject({ agents: { online: 1 }, able: [] });
+      await silent.closed;
+      other.say({ type: "slot", slot: 0, state: "idle" });
+      await other.frame(isOffer(lies.ref));
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

@@ -167,6 +167,7 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   // --- the ready list --------------------------------------------------------------------------------------------------
 
   async offer(offers: Offer[]): Promise<void> {
+    this.#dropSilent();
     this.#dispatch.add(offers);
     this.#planFlush();
   }
@@ -180,13 +181,9 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   }
 
   async status(): Promise<PoolStatus> {
-    return {
-      agents: this.#presence.counts(),
-      ready: this.#dispatch.ready,
-      paused_until: this.#pausedUntil(Date.now()),
-      able: this.#presence.able(),
-      typical_ms: this.#presence.typicalRuns(),
-    };
+    this.#dropSilent();
+    const paused_until = this.#pausedUntil(Date.now());
+    return { ...this.#presence.standing(), ready: this.#dispatch.ready, paused_until };
   }
 
   // --- control sockets -------------------------------------------------------------------------------------------------
@@ -223,6 +220,10 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
 
   override async webSocketError(socket: WebSocket): Promise<void> {
     this.#gone(socket);
+  }
+
+  #dropSilent(): void {
+    for (const gone of this.#presence.dropSilent(this.ctx, Date.now())) this.#dispatch.gone(gone);
   }
 
   #gone(socket: WebSocket): void {

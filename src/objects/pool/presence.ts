@@ -6,11 +6,17 @@ import type { Candidate } from "../../domain/ready-list.ts";
 import { typicalRuns } from "../../domain/typical-runs.ts";
 import { type ControlDown, type ControlUp, MAX_RUNS_TOLD } from "../../protocol/agent-api.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
+import type { PoolStatus } from "../contract.ts";
 import { closeQuietly, sendJson } from "../sockets.ts";
 import { type ControlAttachment, controlAttachmentOf, idOf, keepOnSocket, type Present } from "./attachment.ts";
 import type { Fleet, Gone, LoadedBy } from "./fleet.ts";
 import { Processes } from "./processes.ts";
 import { changeOf, isBusy, nextSlot, type SlotChange, type SlotReport } from "./slot.ts";
+
+type Pings = Pick<DurableObjectState, "getWebSocketAutoResponseTimestamp">;
+/** Agents ping every 15 s and give a socket up themselves when two go unanswered. One that never pinged is not missed. */
+const SILENT_MS = 60_000;
+const LOOK_EVERY_MS = 1_000;
 
 type Hello = Extract<ControlUp, { type: "hello" }>;
 
@@ -18,6 +24,7 @@ export class Presence implements Fleet {
   readonly #open = new Map<WebSocket, Present>();
   readonly #processes: Processes;
   readonly #mayWork: (agent: string) => boolean;
+  #lookedAt = 0;
 
   /** @param mayWork whether an agent may be given new work at all. */
   constructor(mayWork: (agent: string) => boolean, loadedBy: LoadedBy) {
@@ -113,6 +120,21 @@ export class Presence implements Fleet {
     return gone;
   }
 
+  /** Closes the sockets whose far side stopped to ping: a machine that lost its power or its network says nothing. */
+  dropSilent(state: Pings, now: number): Gone[] {
+    if (Math.abs(now - this.#lookedAt) < LOOK_EVERY_MS) return [];
+    this.#lookedAt = now;
+    const silent = [...this.#open.keys()].filter((socket) => {
+      const pinged = state.getWebSocketAutoResponseTimestamp(socket);
+      return pinged !== null && now - pinged.getTime() > SILENT_MS;
+    });
+    return silent.flatMap((socket) => {
+      const gone = this.remove(socket);
+      closeQuietly(socket, CLOSE.GOING_AWAY, "no sign of life");
+      return gone === null ? [] : [gone];
+    });
+  }
+
   candidates(only?: string): Candidate[] {
     return this.#processes.idle(this.#mayWork, only);
   }
@@ -155,7 +177,7 @@ export class Presence implements Fleet {
   }
 
   /** Those that take work, now or after what they run, and since when each has what it has (ms UTC). */
-  able(): { agent: string; told_at: number }[] {
+  #able(): { agent: string; told_at: number }[] {
     return this.#processes
       .all()
       .flatMap(({ kept: { agent, told_at, slots } }) =>
@@ -165,9 +187,10 @@ export class Presence implements Fleet {
       );
   }
 
-  /** Milliseconds that a workflow of each shape takes, by the latest runs of all that are here. */
-  typicalRuns(): { [shape: string]: number } {
-    return typicalRuns(this.#processes.all().flatMap(({ kept }) => kept.runs));
+  /** `typical_ms`: milliseconds that a workflow of each shape takes, by the latest runs of all that are here. */
+  standing(): Pick<PoolStatus, "agents" | "able" | "typical_ms"> {
+    const typical_ms = typicalRuns(this.#processes.all().flatMap(({ kept }) => kept.runs));
+    return { agents: this.counts(), able: this.#able(), typical_ms };
   }
 
   counts(): { online: number; busy: number } {
