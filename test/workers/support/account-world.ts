@@ -89,7 +89,9 @@ export class World {
     this.rows = rows;
     const { accepted, cancelled, manifests, limits } = this;
     const known = { accepted, cancelled, manifests, limits, active, never_claimed: this.neverClaimed };
-    const found = violations(before, rows, known, Date.now());
+    const now = Date.now();
+    this.#latest = Math.max(this.#latest, now);
+    const found = violations(before, rows, known, now, this.#latest);
     found.push(...this.#agentsViolations(rows), ...(await this.#bucketViolations(before, rows)));
     if (found.length > 0) throw new Error(`after ${what}: ${found.join("; ")}`);
     return rows;
