@@ -16,13 +16,15 @@ import { fromDirectory } from "./directory-entries.ts";
 const USERS_AT_ONCE = 50;
 const TENANTS_AT_ONCE = 50;
 const USERS = "users:";
+/** Bytes of a key in the bucket, which may be a cursor. */
+const LONGEST_KEY = 1_024;
 
 /** The body of a step whose cursors look like this. */
 export function stepSchemaOf(cursor: RegExp) {
   return z.strictObject({
     cursor: z
       .string()
-      .max(256)
+      .max(LONGEST_KEY)
       .regex(cursor)
       .nullable()
       .default(null)

@@ -123,6 +123,11 @@ describe("a cleanup", () => {
   });
 });
 
+it("The cleanup goes on after whatever lies in the bucket: a key that is not ours is a cursor too", async () => {
+  for (const key of ["a7/holiday photo (1).png", `a90/${"x".repeat(1_000)}`])
+    expect([key, (await byAdmin("POST", "/ops/cleanup", { cursor: key, dry_run: true })).status]).toEqual([key, 200]);
+});
+
 describe("the look at the installation", () => {
   it("shows a pool that does not answer as broken, with what to do, and goes on to the next", async () => {
     const { key } = await newOperator();

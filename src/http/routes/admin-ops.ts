@@ -29,7 +29,7 @@ const OBJECTS_AT_ONCE = 500;
 const PASSES = 20;
 const PLACES = RETENTION_CLASSES.map((days) => `a${days}/`);
 
-const cleanupSchema = stepSchemaOf(new RegExp(`^(${ACCOUNTS_CURSOR.source}|a(7|30|90)/[A-Za-z0-9/_.-]*)$`));
+const cleanupSchema = stepSchemaOf(new RegExp(`^(${ACCOUNTS_CURSOR.source}|a(7|30|90)/.*)$`, "s"));
 const cleanedSchema = z
   .object({
     ...stepShape,
