@@ -2,7 +2,7 @@
  * Holds pause, drain, resume and rest to their promise: who is held gets no new work, and what it has goes on. Holds an agent
  * that overstates what it is to one process for each socket.
  */
-import { evictDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { accountOf } from "../../src/objects/locate.ts";
 import { jobIdSchema } from "../../src/protocol/ids.ts";
@@ -12,7 +12,7 @@ import { bindings } from "./support/account.ts";
 import { call, claimBody, newAgent, signedRef } from "./support/agent.ts";
 import { as, operator, person, post, send, submitted } from "./support/client.ts";
 import { openDirectory } from "./support/directory.ts";
-import { answered, connect, isOffer, objectOf, offered, offerOf, openPool } from "./support/pool.ts";
+import { answered, CAPABILITY, connect, isOffer, objectOf, offered, offerOf, openPool } from "./support/pool.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -138,6 +138,22 @@ describe("an agent whose machine went without a word", () => {
 });
 
 describe("an agent that says more than is true", () => {
+  it("fills its pool with no more than what the agents here have and what was told last", async () => {
+    const pool = await openPool();
+    const agent = await connect(pool);
+    const hello = { type: "hello", agent: "agent-a", instance: "one", version: "1", slots: [], capability: CAPABILITY };
+    const other = await connect(pool, "agent-a", ["idle"], "two");
+    for (let n = 0; n < 210; n++) agent.say({ ...hello, capability_hash: `told ${n}` });
+    await answered(agent);
+    const kept = await runInDurableObject(objectOf(pool), (_, { storage }) =>
+      storage.sql.exec<{ hash: string }>("SELECT hash FROM capabilities").toArray(),
+    );
+    const hashes = kept.map(({ hash }) => hash);
+    expect(hashes.length).toBeLessThanOrEqual(202);
+    expect(hashes).toEqual(expect.arrayContaining(["h1", "told 209"]));
+    other.socket.close(1000);
+  });
+
   it("is one process for each of its sockets, by whatever names it says hello", async () => {
     const pool = await openPool();
     const agent = await connect(pool);

@@ -7,7 +7,7 @@ import { reconnectWithinMs } from "../../domain/reconnects.ts";
 import { type Env, settingsOf } from "../../platform/env.ts";
 import { logLine } from "../../platform/log.ts";
 import { planFlush } from "../../platform/metrics.ts";
-import { type ControlUp, controlUpSchema } from "../../protocol/agent-api.ts";
+import type { ControlUp } from "../../protocol/agent-api.ts";
 import { CLOSE } from "../../protocol/close-codes.ts";
 import { type Refusal, refusalOf } from "../../protocol/errors.ts";
 import { type PoolName, parseRef, poolNameSchema } from "../../protocol/ids.ts";
@@ -36,6 +36,7 @@ import { metricsSinks } from "../locate.ts";
 import { answerClose, closeQuietly } from "../sockets.ts";
 import { controlIdentityOf, idOf, type Present } from "./attachment.ts";
 import { CatalogueOfPool } from "./catalogue.ts";
+import { controlUpOf } from "./control-message.ts";
 import { Dispatch } from "./dispatch.ts";
 import { takeFigures } from "./figures.ts";
 import { FOREVER, Holds } from "./holds.ts";
@@ -44,8 +45,8 @@ import { Rests } from "./rests.ts";
 import { Roster } from "./roster.ts";
 
 const UNKNOWN_AGENT = refusalOf("NOT_FOUND", "There is no agent of this name in the pool.");
-/** A hello may carry a whole capability; anything larger is not of the protocol. */
-const MAX_MESSAGE_CHARS = 8_388_608;
+/** Capabilities whose loaded models are remembered: what was forgotten is read again. */
+const MAX_LOADED_KNOWN = 1_000;
 
 export class PoolObject extends DurableObject<Env> implements PoolRpc {
   readonly #pool: PoolName;
@@ -203,12 +204,13 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const present = this.#presence.of(socket);
     if (present === null) return;
-    if (typeof message !== "string" || message.length > MAX_MESSAGE_CHARS) {
+    const up = controlUpOf(message);
+    if (up === "too_big") {
       closeQuietly(socket, CLOSE.TOO_BIG, "not of the protocol");
       return;
     }
-    const up = controlUpOf(message);
-    if (up === null) logLine("warn", "control_message_unknown", { agent: present.kept.agent, length: message.length });
+    if (up === null)
+      logLine("warn", "control_message_unknown", { agent: present.kept.agent, length: String(message).length });
     else this.#take(present, up);
     this.#planFlush();
   }
@@ -256,8 +258,10 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
   #greet(present: Present, hello: Extract<ControlUp, { type: "hello" }>): void {
     const { capability_hash: hash, capability } = hello;
     if (capability !== undefined) {
-      if (!this.#database.toWrite().capabilities.put(hash, capability, Date.now()))
+      const { capabilities } = this.#database.toWrite();
+      if (!capabilities.put(hash, capability, this.#presence.capabilities(), Date.now()))
         logLine("warn", "capability_too_large", { agent: present.kept.agent });
+      if (this.#loaded.size > MAX_LOADED_KNOWN) this.#loaded.clear();
       this.#loaded.set(hash, new Set(capability.loaded_models));
     } else if (!this.#database.toRead()?.capabilities.has(hash)) {
       sendDown(present.socket, { type: "want_capability" });
@@ -287,14 +291,5 @@ export class PoolObject extends DurableObject<Env> implements PoolRpc {
 
   #planFlush(): void {
     planFlush(this.ctx, () => metricsSinks(this.env), Date.now());
-  }
-}
-
-function controlUpOf(message: string): ControlUp | null {
-  try {
-    const parsed = controlUpSchema.safeParse(JSON.parse(message));
-    return parsed.success ? parsed.data : null;
-  } catch {
-    return null;
   }
 }
