@@ -22,7 +22,8 @@ export const SETTING_WORDS: { readonly [name: string]: string } = {
   DEFAULT_REGION: "Where a user's data lives when nothing else was asked for.",
   KEY_TTL_DAYS: "Days a new key lives when nothing else was asked for.",
   MAX_QUEUED: "Backlog of a pool over which submits are shed: 429 `QUEUE_FULL`.",
-  DOORBELL_DELAY_MS: "How long the first doorbell of a job waits for an idle agent to take the offer beside it; then it need not ring.",
+  DOORBELL_DELAY_MS:
+    "How long the first doorbell of a job waits for an idle agent to take the offer beside it; then it need not ring.",
   LEASE_MS: "An agent's right to a job, from its last renewal.",
   FIRST_LEASE_MS: "The same, before its first renewal.",
   RENEW_MS: "How often an agent renews.",
