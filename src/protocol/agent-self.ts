@@ -54,6 +54,16 @@ export const standingHoldSchema = z
   .object({ kind: z.enum(["pause", "drain"]), until: time.nullable(), by: holderSchema })
   .meta({ id: "StandingHold" });
 
+/** What one slot does, as its box and the operators see it: jobs by their ids alone. */
+export const slotViewSchema = z.object({
+  slot: z.number().int().min(0),
+  state: slotStateSchema,
+  job_id: z.string().nullable(),
+  next_job_id: z.string().nullable(),
+  since: time,
+  reason: z.string().nullable(),
+});
+
 export const selfSchema = z
   .object({
     agent: z.string(),
@@ -67,16 +77,7 @@ export const selfSchema = z
       z.object({
         instance: z.string(),
         version: z.string(),
-        slots: z.array(
-          z.object({
-            slot: z.number().int().min(0),
-            state: slotStateSchema,
-            job_id: z.string().nullable(),
-            next_job_id: z.string().nullable(),
-            since: time,
-            reason: z.string().nullable(),
-          }),
-        ),
+        slots: z.array(slotViewSchema),
       }),
     ),
   })

@@ -5,7 +5,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { NewJob, SubmitCommand } from "../../src/objects/contract.ts";
 import { accountOf } from "../../src/objects/locate.ts";
-import { keyIdSchema, poolNameSchema } from "../../src/protocol/ids.ts";
+import { jobIdSchema, keyIdSchema, poolNameSchema } from "../../src/protocol/ids.ts";
 import {
   anyJobs,
   bindings,
@@ -14,6 +14,7 @@ import {
   newJob,
   objectOf,
   openAccount,
+  readJob,
   SECRET,
   withRole,
 } from "./support/account.ts";
@@ -209,11 +210,11 @@ describe("a key", () => {
     const answers = new Set<string>();
     for (const stranger of strangers) {
       const auth = { by: "key", proof: stranger } as const;
-      answers.add(JSON.stringify(await account.stub().getJob(auth, job)));
+      answers.add(JSON.stringify(await readJob(account.stub(), auth, job)));
       answers.add(JSON.stringify(await account.stub().cancelJob(auth, job)));
     }
     await account.stub().revokeKey(account.keyid);
-    answers.add(JSON.stringify(await account.stub().getJob(account.auth, job)));
+    answers.add(JSON.stringify(await readJob(account.stub(), account.auth, job)));
     expect([...answers]).toHaveLength(1);
     expect([...answers][0]).toContain("UNAUTHORIZED");
   });
@@ -221,12 +222,8 @@ describe("a key", () => {
   it("of another account sees nothing of this one's jobs", async () => {
     const [mine, theirs] = [await openAccount("internal"), await openAccount("internal")];
     const job = await mine.submitOne();
-    const foreign = await theirs.stub().getJob(theirs.auth, job);
-    expect(foreign).toEqual(
-      await theirs
-        .stub()
-        .getJob(theirs.auth, (await import("../../src/protocol/ids.ts")).jobIdSchema.parse("j_000000000000")),
-    );
+    const foreign = await readJob(theirs.stub(), theirs.auth, job);
+    expect(foreign).toEqual(await readJob(theirs.stub(), theirs.auth, jobIdSchema.parse("j_000000000000")));
     expect((await theirs.stub().cancelJob(theirs.auth, job)).ok).toBe(false);
     expect((await mine.get(job)).status).toBe("queued");
   });
@@ -243,8 +240,8 @@ describe("a tenant's account", () => {
     const command = { route: "jobs", idempotency: null, jobs: [newJob()], request_id: "r", traceparent: null } as const;
     const made = await stub().submit({ ...command, jobs: [newJob()], auth: auth(parent) });
     const job = (made.ok && made.value.records[0]?.job) || fail("no job");
-    expect(await stub().getJob(auth(parent), job)).toMatchObject({ ok: true });
-    expect(await stub().getJob(auth(stranger), job)).toMatchObject({ refusal: { code: "UNAUTHORIZED" } });
+    expect(await readJob(stub(), auth(parent), job)).toMatchObject({ ok: true });
+    expect(await readJob(stub(), auth(stranger), job)).toMatchObject({ refusal: { code: "UNAUTHORIZED" } });
     expect(await stub().submit({ ...command, jobs: [newJob()], auth: auth(stranger) })).toMatchObject({ ok: false });
   });
 });

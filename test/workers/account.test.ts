@@ -13,6 +13,7 @@ import {
   METRICS,
   newJob,
   openAccount,
+  readJob,
   renewal,
   seenAs,
   type TestAccount,
@@ -90,8 +91,10 @@ describe("the path of a job", () => {
     const nobody = accountOf(bindings, freshAccount());
     const account = await openAccount();
     const job = await account.submitOne();
-    expect(await nobody.getJob(account.auth, job)).toMatchObject({ ok: false, refusal: { code: "UNAUTHORIZED" } });
-    expect(await nobody.getJob({ by: "internal", keyid: "x" }, job)).toMatchObject({ refusal: { code: "NOT_FOUND" } });
+    expect(await readJob(nobody, account.auth, job)).toMatchObject({ ok: false, refusal: { code: "UNAUTHORIZED" } });
+    expect(await readJob(nobody, { by: "internal", keyid: "x" }, job)).toMatchObject({
+      refusal: { code: "NOT_FOUND" },
+    });
   });
 
   it("makes a tenant's account with its first submit", async () => {

@@ -9,7 +9,7 @@ import { keyIdSchema } from "../../src/protocol/ids.ts";
 import { openDatabase } from "../../src/storage/account/database.ts";
 import { migrate, versionOf } from "../../src/storage/migrator.ts";
 import { openPoolDatabase } from "../../src/storage/pool/database.ts";
-import { anyJobs, bindings, clientOf, freshAccount, newJob, objectOf, renewal } from "./support/account.ts";
+import { anyJobs, bindings, clientOf, freshAccount, newJob, objectOf, readJob, renewal } from "./support/account.ts";
 import { completeWell, NOON, pass } from "./support/attempts.ts";
 import { hasEmptied, OLD_DELIVERY, OLD_ENDPOINT, OLD_JOBS, writeOldAccount } from "./support/old-account.ts";
 import { OLD_NONCE } from "./support/old-documents.ts";
@@ -149,7 +149,7 @@ describe.each(versions)("an account that was written at version %i", (version) =
     expect(await bindings.ARTIFACTS.head(account.keys.owed)).toBeNull();
     expect(await bindings.ARTIFACTS.head(account.keys.result)).not.toBeNull();
     await pass(account, 30 * DAY_MS);
-    expect((await account.stub().getJob(account.auth, OLD_JOBS.done)).ok).toBe(false);
+    expect((await readJob(account.stub(), account.auth, OLD_JOBS.done)).ok).toBe(false);
     const usage = await account.stub().usage(account.auth);
     expect(usage.ok && usage.value.active).toBe(0);
   });

@@ -7,7 +7,7 @@ import { z } from "zod";
 import oldJobs from "../../migrations/account/0005_old_jobs.sql";
 import { jobPrefix } from "../../src/protocol/bucket-keys.ts";
 import { type JobId, jobIdSchema } from "../../src/protocol/ids.ts";
-import { anyJobs, bindings, newJob, objectOf, openAccount, type TestAccount } from "./support/account.ts";
+import { anyJobs, bindings, newJob, objectOf, openAccount, readJob, type TestAccount } from "./support/account.ts";
 import { withSettings } from "./support/again.ts";
 import { agentNamed, completeWell, filesOf, NOON, pass } from "./support/attempts.ts";
 import { operator, person, post, send } from "./support/client.ts";
@@ -45,7 +45,7 @@ const rows = (account: TestAccount, table: "jobs" | "payloads" | "outbox") =>
     sql.exec(`SELECT * FROM ${table}`).toArray(),
   );
 const shown = async (account: TestAccount, job: JobId) => {
-  const read = await account.stub().getJob(account.auth, job);
+  const read = await readJob(account.stub(), account.auth, job);
   const events = await account.stub().listEvents(account.auth, job, 0);
   const list = await account.stub().listJobs(account.auth, anyJobs);
   return {

@@ -61,7 +61,7 @@ import { heal } from "./heal.ts";
 import { createKey, expireKey, keysWatching, listKeys, ownKeys, revokeKey, rotateKey, verifyKey } from "./keys.ts";
 import { contextOf } from "./open-context.ts";
 import { poolStanding } from "./pool-standing.ts";
-import { admitViewer, getEach, getJob, listEvents, listJobs, mayWatch, snapshot, usage } from "./read.ts";
+import { admitViewer, getEach, listEvents, listJobs, mayWatch, snapshot, usage } from "./read.ts";
 import { metered, rate } from "./read-meter.ts";
 import { recheckViewers } from "./recheck.ts";
 import { agentLost, grantUploads, renew } from "./renew.ts";
@@ -107,9 +107,6 @@ export class AccountObject extends DurableObject<Env> implements AccountRpc {
   }
   async submitEach(commands: SubmitCommand[]) {
     return submitEach(this.#ctx, commands);
-  }
-  async getJob(auth: Auth, job: JobId) {
-    return metered(this.#ctx, auth, (ctx) => getJob(ctx, auth, job));
   }
   async getEach(asked: AskedJob[]) {
     return getEach(this.#ctx, asked);

@@ -58,6 +58,9 @@ export function hintsOf(deps: Deps): Hints {
   // Where an agent is idle it takes the offer of a new job at once: the doorbell waits for that, and most need never ring.
   const first_ms = settings.OFFERS_ENABLED ? settings.DOORBELL_DELAY_MS : 0;
   const firstDoorbells = gathered({ first_ms, window_ms: Math.max(GATHER_MS, first_ms) }, bells, background);
+  const drop = (pool: PoolName, job: JobId, number: number) => {
+    for (const hints of [offers, doorbells, firstDoorbells]) hints.drop(pool, job, number);
+  };
 
   return {
     ring: (ringing) => {
@@ -68,10 +71,10 @@ export function hintsOf(deps: Deps): Hints {
       (attempt === 0 && rings <= 1 ? firstDoorbells : doorbells).add(pool, one);
     },
     claimed: (pool, job, number) => {
-      for (const hints of [offers, doorbells, firstDoorbells]) hints.drop(pool, job, number);
+      drop(pool, job, number);
     },
     withdraw: (job) => {
-      for (const hints of [offers, doorbells, firstDoorbells]) hints.drop(job.pool, job.job, job.attempt + 1);
+      drop(job.pool, job.job, job.attempt + 1);
       if (!settings.OFFERS_ENABLED) return;
       const send = () => step("hints.withdraw", () => poolOf(env, job.pool).withdraw([refOf(deps, job)]));
       deps.background(attempt("withdraw", send));

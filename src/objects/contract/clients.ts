@@ -123,9 +123,10 @@ export interface ClientRpc {
    * did to write.
    */
   submitEach(commands: SubmitCommand[]): Promise<Submission[]>;
-  /** With the progress of a running job as it is now (at most 2 s old). */
-  getJob(auth: Auth, job: JobId): Promise<Metered<JobRecord>>;
-  /** Each by itself, in order. `threw`: an exception; the others of the call go on. */
+  /**
+   * Each by itself, in order, with the progress of a running job as it is now (at most 2 s old). `threw`: an exception; the others
+   * of the call go on.
+   */
   getEach(asked: AskedJob[]): Promise<(Metered<JobRecord> | "threw")[]>;
   /** The record alone, without a word from any other object: for the progress object, and where only the right counts. */
   admitViewer(auth: Auth, job: JobId): Promise<Result<JobRecord, Refusal>>;

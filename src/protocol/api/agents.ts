@@ -3,8 +3,8 @@
  * Invariant: bodies are strict; nothing shown holds a secret, and a job is shown by its id alone.
  */
 import { z } from "zod";
-import { capabilitySchema, slotStateSchema } from "../agent-api.ts";
-import { standingHoldSchema } from "../agent-self.ts";
+import { capabilitySchema } from "../agent-api.ts";
+import { slotViewSchema, standingHoldSchema } from "../agent-self.ts";
 import { poolNameSchema } from "../ids.ts";
 import { AGENT_DETAIL_EXAMPLE, MADE_AGENT_EXAMPLE } from "./agent-examples.ts";
 import { displayNameSchema } from "./keys.ts";
@@ -81,16 +81,7 @@ export const agentDetailSchema = z
       z.object({
         instance: z.string(),
         version: z.string(),
-        slots: z.array(
-          z.object({
-            slot: count,
-            state: slotStateSchema,
-            job_id: z.string().nullable(),
-            next_job_id: z.string().nullable(),
-            since: time,
-            reason: z.string().nullable(),
-          }),
-        ),
+        slots: z.array(slotViewSchema),
         capability: capabilitySchema.nullable(),
       }),
     ),
