@@ -7,20 +7,33 @@
  * waits: only a crowd does, for less than a call takes. Whoever's turn it is sends for all that wait, in a request of its own:
  * `keep` holds that request open until the call is done, also when its client goes away. The runtime cuts such a request off in
  * the end, and nobody hears of it: a call of which nothing was heard for `LOST_MS` holds up and answers nobody any more.
+ *
+ * A timer under every question would cost a third of what the question does. So one of those that wait looks at the clock for
+ * them all, one of those that a call carries for these, and whoever asks anew for everybody.
  */
-import { inTime } from "../platform/in-time.ts";
 
 export type Limits = { readonly in_flight: number; readonly batch: number };
 type Keep = (work: Promise<unknown>) => void;
-/** A place among those under way, and since when it is held (ms UTC). */
-type Call = { readonly since: number };
-type Turn<A> = { kind: "answered"; answer: A } | { kind: "failed"; error: unknown } | { kind: "yours"; call: Call };
-/** `since`: when it came, or when a call took it along (ms UTC). */
-type Waiting<Q, A> = { readonly question: Q; readonly take: (turn: Turn<A>) => void; since: number };
-type Line<Q, A> = { readonly calls: Set<Call>; readonly waiting: Waiting<Q, A>[] };
+/** A place among those under way, since when it is held (ms UTC), and whose questions went along. */
+type Call<Q, A> = { readonly since: number; carried: readonly Waiting<Q, A>[] };
+type Turn<Q, A> =
+  | { kind: "answered"; answer: A }
+  | { kind: "failed"; error: unknown }
+  | { kind: "yours"; call: Call<Q, A> };
+type Waiting<Q, A> = {
+  readonly question: Q;
+  readonly since: number;
+  /** Only the first turn counts. */
+  readonly take: (turn: Turn<Q, A>) => void;
+  /** Has it look at the clock for those about it, from its own request: a timer belongs to one. */
+  readonly guard: () => void;
+  guards: boolean;
+};
+type Line<Q, A> = { readonly calls: Set<Call<Q, A>>; readonly waiting: Waiting<Q, A>[] };
 
 /** As long as a request may go on without its client. */
 const LOST_MS = 30_000;
+const LOOK_MS = LOST_MS / 3;
 
 export type Together<Q, A> = {
   /** `ask` answers every question of a batch, in order; it is called in the request of whoever asks. */
@@ -30,19 +43,20 @@ export type Together<Q, A> = {
 export function together<Q, A extends NonNullable<unknown>>({ in_flight, batch }: Limits): Together<Q, A> {
   const lines = new Map<string, Line<Q, A>>();
 
-  const passOn = (object: string, line: Line<Q, A>, done: Call): void => {
+  const passOn = (object: string, line: Line<Q, A>, done: Call<Q, A>): void => {
     if (!line.calls.delete(done)) return;
     const next = line.waiting.shift();
-    if (next) next.take({ kind: "yours", call: begin(line.calls) });
+    if (next) next.take({ kind: "yours", call: begin(line) });
     else if (line.calls.size === 0) lines.delete(object);
+    guarded(line.waiting);
   };
 
   return {
     ask: async (object, question, ask, keep) => {
-      const line = lines.get(object) ?? { calls: new Set<Call>(), waiting: [] };
+      const line = lines.get(object) ?? { calls: new Set<Call<Q, A>>(), waiting: [] };
       lines.set(object, line);
-      for (const call of line.calls) if (call.since + LOST_MS <= Date.now()) line.calls.delete(call);
-      let call = line.calls.size < in_flight ? begin(line.calls) : null;
+      giveUpLost(line);
+      let call = line.calls.size < in_flight ? begin(line) : null;
       if (call === null) {
         const heard = turnOf(line, question);
         keep(heard);
@@ -52,37 +66,63 @@ export function together<Q, A extends NonNullable<unknown>>({ in_flight, batch }
         call = turn.call;
       }
       const own = call;
-      const others = line.waiting.splice(0, batch - 1);
-      for (const other of others) other.since = Date.now();
-      const answer = carried(question, others, ask).finally(() => passOn(object, line, own));
+      own.carried = line.waiting.splice(0, batch - 1);
+      guarded(line.waiting);
+      const answer = carried(question, own.carried, ask).finally(() => passOn(object, line, own));
       keep(answer.catch(() => undefined));
       return answer;
     },
   };
 }
 
-function begin(calls: Set<Call>): Call {
-  const call = { since: Date.now() };
+function begin<Q, A>({ calls }: Line<Q, A>): Call<Q, A> {
+  const call = { since: Date.now(), carried: [] };
   calls.add(call);
   return call;
 }
 
-/** Its place among the calls once it is its turn, or what it came to in another's call. Never rejects. */
-async function turnOf<Q, A>({ calls, waiting }: Line<Q, A>, question: Q): Promise<Turn<A>> {
-  const { promise, resolve: take } = Promise.withResolvers<Turn<A>>();
-  const own = { question, take, since: Date.now() };
-  waiting.push(own);
-  for (let left = LOST_MS; left > 0; left = own.since + LOST_MS - Date.now()) {
-    const turn = await inTime(promise, left);
-    if (turn !== null) return turn;
-    const at = waiting.indexOf(own);
-    if (at >= 0) {
-      waiting.splice(at, 1);
-      return { kind: "yours", call: begin(calls) };
-    }
+/** Sees to it that the first that waits looks at the clock: whoever takes along any takes it too. */
+function guarded<Q, A>([first]: readonly Waiting<Q, A>[]): void {
+  if (first && !first.guards) first.guard();
+}
+
+/** Ends the calls of which nothing was heard for too long; what came of those they carried nobody knows. */
+function giveUpLost<Q, A>({ calls }: Line<Q, A>): void {
+  for (const call of calls) {
+    if (call.since + LOST_MS > Date.now()) continue;
+    calls.delete(call);
+    const error = new Error("the call that carried a question was lost");
+    for (const { take } of call.carried) take({ kind: "failed", error });
   }
-  // Another's call carried it and was lost: what came of it nobody knows.
-  return { kind: "failed", error: new Error("the call that carried a question was lost") };
+}
+
+/** Its place among the calls once it is its turn, or what it came to in another's call. Never rejects. */
+async function turnOf<Q, A>(line: Line<Q, A>, question: Q): Promise<Turn<Q, A>> {
+  const { promise, resolve: take } = Promise.withResolvers<Turn<Q, A>>();
+  const called = Promise.withResolvers<void>();
+  const own = { question, take, since: Date.now(), guards: false, guard };
+  function guard() {
+    own.guards = true;
+    called.resolve();
+  }
+  const look = () => {
+    giveUpLost(line);
+    const at = line.waiting.indexOf(own);
+    if (at < 0 || own.since + LOST_MS > Date.now()) return;
+    line.waiting.splice(at, 1);
+    take({ kind: "yours", call: begin(line) });
+  };
+  let timer: ReturnType<typeof setInterval> | null = null;
+  let over = false;
+  void called.promise.then(() => {
+    if (!over) timer = setInterval(look, LOOK_MS);
+  });
+  line.waiting.push(own);
+  guarded(line.waiting);
+  return promise.finally(() => {
+    over = true;
+    if (timer !== null) clearInterval(timer);
+  });
 }
 
 /** Asks for oneself and for the others, and tells them. */

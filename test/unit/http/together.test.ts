@@ -147,6 +147,22 @@ describe("a call that is never heard of again", () => {
     expect(far.calls).toHaveLength(3);
   });
 
+  it("holds up nobody of those that it had no room for, and fails for all whose questions it carried", async () => {
+    const { far, waiting } = stuck();
+    const more = [5, 6, 7].map((n) => far.ask(n).catch((error: Error) => error.message));
+    far.calls[0]?.answer();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(far.asked().slice(2)).toEqual([[3, 4, 5]]);
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(await Promise.all([waiting[1], more[0]])).toEqual([
+      expect.stringMatching(/lost/),
+      expect.stringMatching(/lost/),
+    ]);
+    expect(far.asked().slice(3)).toEqual([[6, 7]]);
+    far.calls[3]?.answer();
+    expect(await Promise.all(more.slice(1))).toEqual(["answer 6", "answer 7"]);
+  });
+
   it("frees no second place where it does come back in the end", async () => {
     const { far } = stuck();
     await vi.advanceTimersByTimeAsync(30_000);
