@@ -18,6 +18,13 @@ export const ACCOUNT_MUTANTS: readonly Mutant[] = [
   },
   {
     file: "src/objects/account/claim.ts",
+    find: "job.queue_deadline <= now",
+    replace: "job.queue_deadline < 0",
+    why: "a run could begin after its queue timeout while the alarm is late",
+    tests: TIME,
+  },
+  {
+    file: "src/objects/account/claim.ts",
     find: "job.lease.claim_id === command.claim_id && job.lease.agent === command.agent.agent",
     replace: "job.lease.agent === command.agent.agent",
     why: "a second claim of the same agent would get a lease that is in use",

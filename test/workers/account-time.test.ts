@@ -2,7 +2,7 @@
  * Owns the guarantees of deadlines, doorbells, alarms and clearing up against a real account object.
  */
 import { runInDurableObject } from "cloudflare:test";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { watchSteps } from "../../src/objects/account/step.ts";
 import type { JobId } from "../../src/protocol/ids.ts";
 import { bindings, newJob, objectOf, openAccount, renewal, type TestAccount, withRole } from "./support/account.ts";
@@ -100,6 +100,20 @@ describe("of two deadlines that passed unnoticed", () => {
     await account.lease(job);
     await pass(account, 40_000);
     expect(await account.get(job)).toMatchObject({ status: "queued", attempt: 1, error: null });
+  });
+});
+
+describe("while the alarm is late", () => {
+  it("no run begins after the queue timeout: whoever claims then finds the job expired (I17)", async () => {
+    const account = await openAccount();
+    await withRole(account.account, "internal", { max_running: 1 }, async () => {
+      const job = await account.submitOne({ queue_timeout_ms: 60_000 });
+      const next = await account.submitOne({ priority: 1 });
+      vi.setSystemTime(Date.now() + 60_000);
+      expect(await account.claim(job)).toEqual({ ok: false, refusal: "gone" });
+      expect(await account.get(job)).toMatchObject({ status: "expired", error: { code: "QUEUE_TIMEOUT" } });
+      expect((await account.claim(next)).ok).toBe(true);
+    });
   });
 });
 

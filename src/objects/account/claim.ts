@@ -12,7 +12,7 @@ import type { ClaimRefusal } from "../../protocol/agent-api.ts";
 import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { ClaimCommand, ClaimGrant } from "../contract.ts";
-import { commit, type Effects, noEffects, settle } from "./commit.ts";
+import { commit, dispatch, type Effects, noEffects, settle } from "./commit.ts";
 import { type AccountContext, leaseTimesOf } from "./context.ts";
 import { roleOf } from "./identity.ts";
 import { freshPoolStatus } from "./pool-status.ts";
@@ -60,8 +60,9 @@ function claimIn(
       : refuse("already_claimed");
   }
   if (command.attempt !== job.attempt + 1) return refuse("gone");
-  if (command.held) return refuse("not_yet");
   const now = ctx.now();
+  if (job.queue_deadline !== null && job.queue_deadline <= now) return expired(ctx, tables, job, effects);
+  if (command.held) return refuse("not_yet");
   const refusal = notForThem(job, command, able, now);
   if (refusal) return refuse(refusal);
   if (!hasRoom(ctx, tables, job)) {
@@ -79,6 +80,20 @@ function claimIn(
   if (advanced.kind === "none") return refuse("gone");
   commit(ctx, tables, job, advanced, effects);
   return ok(grantOf(ctx, tables, advanced.job));
+}
+
+/** Waited too long, and the alarm that says so is late: no run begins after the time the client gave it to begin. */
+function expired(
+  ctx: AccountContext,
+  tables: AccountTables,
+  job: LiveJob,
+  effects: Effects,
+): Result<never, ClaimRefusal> {
+  const times = leaseTimesOf(ctx.settings);
+  const advanced = advance(job, { name: "queue_deadline" }, { now: ctx.now(), random: ctx.random(), times });
+  if (advanced.kind === "moved") commit(ctx, tables, job, advanced, effects);
+  dispatch(ctx, tables, ctx.now(), effects);
+  return refuse("gone");
 }
 
 /** Why a job that nobody holds may not go to this agent now. */
