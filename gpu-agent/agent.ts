@@ -37,6 +37,7 @@ export class Agent {
   readonly #claims: Claims;
   readonly #voice: PoolVoice;
   readonly #report: PoolReport;
+  readonly #changed = new Set<Slot>();
   #draining = false;
   #resuming: NodeJS.Timeout | null = null;
   #wasRejected = false;
@@ -201,8 +202,17 @@ export class Agent {
     this.#queue.nudge();
   }
 
+  /** Told once this turn's work is done: what an attempt itself has to send goes first, and what changes at once is told at once. */
   #slotChanged(slot: Slot): void {
-    if (this.#voice.tell(slot) && slot.isIdle) this.#queue.slotIdle();
+    if (this.#changed.size === 0) setImmediate(() => this.#tellChanged());
+    this.#changed.add(slot);
+  }
+
+  #tellChanged(): void {
+    const changed = [...this.#changed];
+    if (changed.length === 0) return;
+    this.#changed.clear();
+    for (const slot of changed) if (this.#voice.tell(slot) && slot.isIdle) this.#queue.slotIdle();
     this.#report.slotChanged();
   }
 
@@ -260,7 +270,9 @@ export class Agent {
 
   async #byOffer(ref: string, ahead: boolean): Promise<void> {
     const result = await this.#claims.take(ref, "offer", ahead);
-    if (result !== "granted" && result !== "known") this.#link.send({ type: "declined", ref });
+    if (result === "granted" || result === "known") return;
+    this.#tellChanged(); // the pool judges a no by what it knows of the slots
+    this.#link.send({ type: "declined", ref });
   }
 
   async #byDoorbell(ref: string): Promise<Handled> {

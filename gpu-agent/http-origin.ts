@@ -61,15 +61,15 @@ export class HttpOrigin {
 
   /** Sends and reads the whole answer as text. Throws CallFailed. */
   async call(method: Dispatcher.HttpMethod, path: string, options: CallOptions = {}): Promise<Answer> {
-    // Whole milliseconds: a fraction would be thrown back as a bad argument.
-    const limit = AbortSignal.timeout(Math.ceil(options.timeout_ms ?? DEFAULT_TIMEOUT_MS));
-    const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
+    const limit = limited(options.timeout_ms ?? DEFAULT_TIMEOUT_MS, options.signal);
     try {
-      const response = await this.#request(method, path, options, signal);
+      const response = await this.#request(method, path, options, limit.signal);
       const text = await readText(response, options.max_bytes ?? DEFAULT_MAX_BYTES);
       return { status: response.statusCode, headers: response.headers, text };
     } catch (error) {
-      throw sorted(error, `${method} ${pathOnly(path)}`, limit, options.signal);
+      throw sorted(error, `${method} ${pathOnly(path)}`, limit.isOver(), options.signal);
+    } finally {
+      limit.clear();
     }
   }
 
@@ -78,7 +78,7 @@ export class HttpOrigin {
     try {
       return await this.#request(method, path, options, options.signal);
     } catch (error) {
-      throw sorted(error, `${method} ${pathOnly(path)}`, undefined, options.signal);
+      throw sorted(error, `${method} ${pathOnly(path)}`, false, options.signal);
     }
   }
 
@@ -100,7 +100,32 @@ export class HttpOrigin {
   }
 }
 
+type Limit = { readonly signal: AbortSignal; isOver(): boolean; clear(): void };
+
+/** One timer and one listener: signals made of signals cost a short call more than all its bytes do. */
+function limited(ms: number, own: AbortSignal | undefined): Limit {
+  const controller = new AbortController();
+  let isOver = false;
+  const abort = () => controller.abort();
+  const timer = setTimeout(() => {
+    isOver = true;
+    abort();
+  }, ms).unref();
+  if (own?.aborted) abort();
+  else own?.addEventListener("abort", abort, { once: true });
+  return {
+    signal: controller.signal,
+    isOver: () => isOver,
+    clear: () => {
+      clearTimeout(timer);
+      own?.removeEventListener("abort", abort);
+    },
+  };
+}
+
 async function readText(response: Dispatcher.ResponseData, maxBytes: number): Promise<string> {
+  // Its length is known beforehand, and the connection brings no more than that.
+  if (Number(response.headers["content-length"] ?? Number.POSITIVE_INFINITY) <= maxBytes) return response.body.text();
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response.body) {
@@ -117,15 +142,10 @@ function pathOnly(path: string): string {
   return path.replace(/^https?:\/\/[^/]*/, "").replace(/\?.*$/, "");
 }
 
-function sorted(
-  error: unknown,
-  what: string,
-  limit: AbortSignal | undefined,
-  own: AbortSignal | undefined,
-): CallFailed {
+function sorted(error: unknown, what: string, isOver: boolean, own: AbortSignal | undefined): CallFailed {
   if (error instanceof CallFailed) return error;
   if (own?.aborted) return new CallFailed("aborted", what);
-  if (limit?.aborted) return new CallFailed("timeout", what);
+  if (isOver) return new CallFailed("timeout", what);
   const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
   if (REFUSED.has(code)) return new CallFailed("refused", what);
   if (TIMEOUT.has(code)) return new CallFailed("timeout", what);

@@ -31,6 +31,7 @@ export class SlotHealth {
   #proving: string | null = "not proved yet";
   /** Ends the proof of an earlier process of this ComfyUI. */
   #epoch = new AbortController();
+  #closed = false;
 
   constructor(session: ComfySession, parts: RunnerParts, folders: ComfyFolders, log: Log, hooks: HealthHooks) {
     this.#session = session;
@@ -62,10 +63,12 @@ export class SlotHealth {
   }
 
   close(): void {
+    this.#closed = true;
     this.#epoch.abort();
   }
 
   async #prove(): Promise<void> {
+    if (this.#closed) return;
     this.#epoch.abort();
     this.#epoch = new AbortController();
     const { signal } = this.#epoch;

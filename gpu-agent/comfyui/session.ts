@@ -57,7 +57,7 @@ export class ComfySession {
   /** The socket broke: behind the same port there may be another process by now, however soon it answers. */
   #mayBeNew = false;
   #remaining = 0;
-  #waiters: (() => void)[] = [];
+  readonly #waiters = new Set<() => void>();
   state: SessionState = { kind: "down", reason: "starting" };
   /** When the socket last said anything, on the monotonic clock. */
   heardAt = Number.NEGATIVE_INFINITY;
@@ -106,8 +106,10 @@ export class ComfySession {
   async socketOpened(ms: number, signal: AbortSignal): Promise<void> {
     if (this.#socket.open) return;
     const opened = new AbortController();
-    this.#waiters.push(() => opened.abort());
+    const wake = () => opened.abort();
+    this.#waiters.add(wake);
     await pause(ms, AbortSignal.any([opened.signal, signal]));
+    this.#waiters.delete(wake);
   }
 
   /** Events of one prompt, and of pictures and ticks that carry no id while it runs. Returns the way out. */
@@ -130,7 +132,7 @@ export class ComfySession {
     let delay = FIRST_PROBE_MS;
     for (let first = true; !this.#stop.signal.aborted; first = false) {
       const reason = await this.#probeOnce(first);
-      if (reason === null) break;
+      if (reason === null || this.#stop.signal.aborted) break;
       this.#down(reason);
       await pause(jittered(delay), this.#stop.signal);
       delay = Math.min(MAX_PROBE_MS, delay * 2);
@@ -138,7 +140,7 @@ export class ComfySession {
     this.#probing = false;
   }
 
-  /** Null when it answered and is ready. A process that never went away is not asked again what it is. */
+  /** Null when it answered and is ready, or the session was closed. A process that never went away is not asked again what it is. */
   async #probeOnce(first: boolean): Promise<string | null> {
     try {
       const stats = await this.client.systemStats();
@@ -149,6 +151,8 @@ export class ComfySession {
         this.client.hasJobsApi(),
         readCapability(this.client, stats, this.#settings),
       ]);
+      // Closed meanwhile: what it is concerns nobody any more.
+      if (this.#stop.signal.aborted) return null;
       const version = stats.system.comfyui_version;
       if (this.#settings.requireSafe && !isAtLeast(version, SAFE_COMFYUI))
         return `version ${version} is below ${SAFE_COMFYUI}`;
@@ -188,7 +192,7 @@ export class ComfySession {
   }
 
   #onSocket(open: boolean): void {
-    if (open) for (const waiter of this.#waiters.splice(0)) waiter();
+    if (open) for (const wake of this.#waiters) wake();
     for (const watcher of this.#watchers.values()) watcher.socket(open);
     if (open) return;
     this.#mayBeNew = true;

@@ -4,6 +4,7 @@
  */
 import { advance } from "../../domain/advance.ts";
 import { type AbleAgent, notesInForce } from "../../domain/agent-notes.ts";
+import type { StoredJob } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";
 import { type AgentNote, type LiveJob, takesPlace } from "../../domain/live-job.ts";
 import { agentsThatLost } from "../../domain/retry-policy.ts";
@@ -56,7 +57,7 @@ function claimIn(
   if (job.lease) {
     const again = job.lease.claim_id === command.claim_id && job.lease.agent === command.agent.agent;
     return again && job.attempt === command.attempt && job.status !== "canceling"
-      ? ok(grantOf(ctx, tables, job))
+      ? ok(grantOf(ctx, tables, job, tables.jobs.get(job.job)))
       : refuse("already_claimed");
   }
   if (command.attempt !== job.attempt + 1) return refuse("gone");
@@ -78,8 +79,9 @@ function claimIn(
     { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) },
   );
   if (advanced.kind === "none") return refuse("gone");
-  commit(ctx, tables, job, advanced, effects);
-  return ok(grantOf(ctx, tables, advanced.job));
+  const stored = tables.jobs.get(job.job);
+  commit(ctx, tables, job, advanced, effects, stored);
+  return ok(grantOf(ctx, tables, advanced.job, stored));
 }
 
 /** Waited too long, and the alarm that says so is late: no run begins after the time the client gave it to begin. */
@@ -129,8 +131,7 @@ async function ableAgents(ctx: AccountContext, command: ClaimCommand, job: LiveJ
   return (await freshPoolStatus(ctx, command.agent.pool, ({ able }) => lets(able)))?.able ?? [];
 }
 
-function grantOf(ctx: AccountContext, tables: AccountTables, job: LiveJob): ClaimGrant {
-  const stored = tables.jobs.get(job.job);
+function grantOf(ctx: AccountContext, tables: AccountTables, job: LiveJob, stored: StoredJob | null): ClaimGrant {
   const payload = tables.jobs.payloadOf(job.job);
   const workflow = payload === null ? null : tables.payloads.get(payload);
   if (!stored || workflow === null || !job.lease) throw new Error("a live job has no workflow");

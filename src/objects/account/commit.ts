@@ -4,7 +4,7 @@
  */
 
 import type { Advanced } from "../../domain/advance.ts";
-import { endedJob, recordOf } from "../../domain/job-record.ts";
+import { endedJob, recordOf, type StoredJob } from "../../domain/job-record.ts";
 import { isEnded } from "../../domain/job-state.ts";
 import { dueOf, type LiveJob } from "../../domain/live-job.ts";
 import { ringWaitMs } from "../../domain/wake.ts";
@@ -65,8 +65,19 @@ const DISPATCH_LIMIT = 100;
 /** A row that could not be handled is looked at again after this. */
 export const BROKEN_RETRY_MS = 60_000;
 
-/** Writes what `advance` made of `was`, with everything that belongs into the same transaction. */
-export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob, moved: Moved, effects: Effects): void {
+/**
+ * Writes what `advance` made of `was`, with everything that belongs into the same transaction.
+ *
+ * @param known its lasting row, where the caller has read it in this transaction
+ */
+export function commit(
+  ctx: AccountContext,
+  tables: AccountTables,
+  was: LiveJob,
+  moved: Moved,
+  effects: Effects,
+  known: StoredJob | null = null,
+): void {
   const { job, ending, ended } = moved;
   // What is remembered of an ended job lies in its lasting row.
   const kept = ending
@@ -83,7 +94,7 @@ export function commit(ctx: AccountContext, tables: AccountTables, was: LiveJob,
     owe(effects, hookProgress(ctx, tables, job));
     return;
   }
-  const before = tables.jobs.get(job.job);
+  const before = known ?? tables.jobs.get(job.job);
   if (!before) throw new Error("a live job has no lasting row");
   const stored = ending ? endedJob(before, job, ending) : before;
   if (ending) tables.jobs.end(stored);

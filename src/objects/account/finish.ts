@@ -126,7 +126,7 @@ function finishIn(
   const event = report.event(stored, job.lease.agent, now);
   const advanced = advance(job, event, { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) });
   if (advanced.kind === "none") return refuse(LOST);
-  commit(ctx, tables, job, advanced, effects);
+  commit(ctx, tables, job, advanced, effects, stored);
   dispatch(ctx, tables, now, effects);
   return ok({ status: publicState(advanced.job.status) });
 }
