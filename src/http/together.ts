@@ -9,13 +9,14 @@
  * the end, and nobody hears of it: a call of which nothing was heard for `LOST_MS` holds up and answers nobody any more.
  *
  * A timer under every question would cost a third of what the question does. So one of those that wait looks at the clock for
- * them all, one of those that a call carries for these, and whoever asks anew for everybody.
+ * them all, one of those that a call carries for these, and whoever asks anew for everybody. That one may be cut off as well: it
+ * is one that lives until its first look, and from then on everybody looks.
  */
 
 export type Limits = { readonly in_flight: number; readonly batch: number };
 type Keep = (work: Promise<unknown>) => void;
 /** A place among those under way, since when it is held (ms UTC), and whose questions went along. */
-type Call<Q, A> = { readonly since: number; carried: readonly Waiting<Q, A>[] };
+type Call<Q, A> = { since: number; carried: readonly Waiting<Q, A>[] };
 type Turn<Q, A> =
   | { kind: "answered"; answer: A }
   | { kind: "failed"; error: unknown }
@@ -58,7 +59,7 @@ export function together<Q, A extends NonNullable<unknown>>({ in_flight, batch }
       giveUpLost(line);
       let call = line.calls.size < in_flight ? begin(line) : null;
       if (call === null) {
-        const heard = turnOf(line, question);
+        const heard = turnOf(line, question, in_flight);
         keep(heard);
         const turn = await heard;
         if (turn.kind === "answered") return turn.answer;
@@ -81,14 +82,22 @@ function begin<Q, A>({ calls }: Line<Q, A>): Call<Q, A> {
   return call;
 }
 
-/** Sees to it that the first that waits looks at the clock: whoever takes along any takes it too. */
-function guarded<Q, A>([first]: readonly Waiting<Q, A>[]): void {
-  if (first && !first.guards) first.guard();
+/**
+ * Sees to it that the first that waits looks at the clock, since whoever takes along any takes it too; and those behind it, down
+ * to one that cannot be cut off before it has looked.
+ */
+function guarded<Q, A>(waiting: readonly Waiting<Q, A>[]): void {
+  for (const one of waiting) {
+    if (!one.guards) one.guard();
+    if (one.since + LOST_MS - LOOK_MS > Date.now()) return;
+  }
 }
 
 /** Ends the calls of which nothing was heard for too long; what came of those they carried nobody knows. */
 function giveUpLost<Q, A>({ calls }: Line<Q, A>): void {
   for (const call of calls) {
+    // A clock that is set back makes nobody wait for it to catch up.
+    call.since = Math.min(call.since, Date.now());
     if (call.since + LOST_MS > Date.now()) continue;
     calls.delete(call);
     const error = new Error("the call that carried a question was lost");
@@ -97,7 +106,7 @@ function giveUpLost<Q, A>({ calls }: Line<Q, A>): void {
 }
 
 /** Its place among the calls once it is its turn, or what it came to in another's call. Never rejects. */
-async function turnOf<Q, A>(line: Line<Q, A>, question: Q): Promise<Turn<Q, A>> {
+async function turnOf<Q, A>(line: Line<Q, A>, question: Q, in_flight: number): Promise<Turn<Q, A>> {
   const { promise, resolve: take } = Promise.withResolvers<Turn<Q, A>>();
   const called = Promise.withResolvers<void>();
   const own = { question, take, since: Date.now(), guards: false, guard };
@@ -107,8 +116,10 @@ async function turnOf<Q, A>(line: Line<Q, A>, question: Q): Promise<Turn<Q, A>> 
   }
   const look = () => {
     giveUpLost(line);
+    for (const one of [...line.waiting, ...[...line.calls].flatMap(({ carried }) => carried)])
+      if (!one.guards) one.guard();
     const at = line.waiting.indexOf(own);
-    if (at < 0 || own.since + LOST_MS > Date.now()) return;
+    if (at < 0 || line.calls.size >= in_flight) return;
     line.waiting.splice(at, 1);
     take({ kind: "yours", call: begin(line) });
   };

@@ -114,6 +114,7 @@ describe("a call that is never heard of again", () => {
   });
   afterEach(() => {
     vi.useRealTimers();
+    vi.restoreAllMocks();
   });
   /** Two calls under way that nobody ends, and two questions that wait behind them. */
   const stuck = () => {
@@ -158,9 +159,71 @@ describe("a call that is never heard of again", () => {
       expect.stringMatching(/lost/),
       expect.stringMatching(/lost/),
     ]);
-    expect(far.asked().slice(3)).toEqual([[6, 7]]);
+    // Whichever of the two looked first.
+    expect(
+      far
+        .asked()
+        .slice(3)
+        .map((questions) => questions.toSorted()),
+    ).toEqual([[6, 7]]);
     far.calls[3]?.answer();
     expect(await Promise.all(more.slice(1))).toEqual(["answer 6", "answer 7"]);
+  });
+
+  it("leaves its place to whoever waits as soon as it is given up, however short that one has waited", async () => {
+    const far = farSide(together(LIMITS));
+    for (const n of [1, 2]) void far.ask(n);
+    await vi.advanceTimersByTimeAsync(20_000);
+    const late = far.ask(3);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(far.asked().slice(2)).toEqual([[3]]);
+    far.calls[2]?.answer();
+    expect(await late).toBe("answer 3");
+  });
+
+  it("is told from a slow one: nobody who waits long behind calls that are heard of makes one too many", async () => {
+    const far = farSide(together(LIMITS));
+    const all = Promise.all([1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((n) => far.ask(n)));
+    for (const round of [0, 2]) {
+      await vi.advanceTimersByTimeAsync(20_000);
+      expect(far.calls).toHaveLength(round + 2);
+      for (const { answer } of far.calls.slice(round)) answer();
+    }
+    await vi.advanceTimersByTimeAsync(0);
+    for (const { answer } of far.calls.slice(4)) answer();
+    expect(await all).toHaveLength(10);
+  });
+
+  it("is noticed although the request that looks at the clock is cut off with it", async () => {
+    const timers = vi.spyOn(globalThis, "setInterval");
+    const { far, waiting } = stuck();
+    await vi.advanceTimersByTimeAsync(10_000);
+    clearInterval(timers.mock.results[0]?.value);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(far.asked().slice(2)).toEqual([[4, 3]]);
+    far.calls[2]?.answer();
+    expect(await waiting[1]).toBe("answer 4");
+  });
+
+  it("is noticed by whoever comes when that request has no look left", async () => {
+    const timers = vi.spyOn(globalThis, "setInterval");
+    const { far } = stuck();
+    await vi.advanceTimersByTimeAsync(29_000);
+    const late = far.ask(5);
+    for (const { value } of timers.mock.results.slice(0, 2)) clearInterval(value);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(far.asked()[2]).toEqual([5, 3, 4]);
+    far.calls[2]?.answer();
+    expect(await late).toBe("answer 5");
+  });
+
+  it("is given up although the clock was set back", async () => {
+    const { far, waiting } = stuck();
+    vi.setSystemTime(Date.now() - 3_600_000);
+    await vi.advanceTimersByTimeAsync(40_000);
+    expect(far.asked().slice(2)).toEqual([[3, 4]]);
+    far.calls[2]?.answer();
+    expect(await Promise.all(waiting)).toEqual(["answer 3", "answer 4"]);
   });
 
   it("frees no second place where it does come back in the end", async () => {
