@@ -18,6 +18,11 @@ export class AttemptClock {
     this.#acceptedAt ??= monotonicMs();
   }
 
+  /** What was accepted only waited, and is out of the queue again. */
+  waited(): void {
+    this.#acceptedAt = null;
+  }
+
   /** ComfyUI began to work on it. */
   started(): void {
     this.#startedAt ??= monotonicMs();

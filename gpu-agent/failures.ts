@@ -34,8 +34,8 @@ export const PICTURES_LOST = failure(
 );
 export const TOO_MANY_OUTPUTS = failure("STORAGE_FAILED", "The outputs are over the limit of the job.", false);
 
-/** Ends of a run that are failures of the job, as opposed to success and to what we were told to stop. */
-export type FailedEnd = Exclude<RunEnd, { kind: "success" | "stopped" }>;
+/** Ends of a run that are failures of the job, as opposed to success, to what we were told to stop, and to what never had its turn. */
+export type FailedEnd = Exclude<RunEnd, { kind: "success" | "stopped" | "crowded_out" }>;
 
 export function describeEnd(end: FailedEnd): Failure {
   switch (end.kind) {

@@ -5,7 +5,6 @@
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
-import { DEFAULT_SOCKET_GRACE_MS } from "../src/protocol/agent-api.ts";
 import { traceIdOf } from "../src/protocol/trace.ts";
 import { AttemptClock } from "./attempt-clock.ts";
 import { deliver, SOCKET_SAVER } from "./attempt-delivery.ts";
@@ -21,7 +20,7 @@ import type { ComfySession } from "./comfyui/session.ts";
 import { type Grant, Rejected } from "./control-plane.ts";
 import { describeEnd, describeException, illnessOf, isDiskFull, NOT_A_GRAPH } from "./failures.ts";
 import { bringInputs } from "./inputs.ts";
-import type { HeldLease, LeaseEnd } from "./lease-keeper.ts";
+import { type HeldLease, type LeaseEnd, termsOf } from "./lease-keeper.ts";
 import type { Log } from "./log.ts";
 import { filesOf } from "./outputs.ts";
 import { ProgressLink } from "./progress-link.ts";
@@ -68,14 +67,7 @@ export class JobRunner {
       attempt: grant.attempt,
       trace_id: traceIdOf(grant.traceparent) ?? undefined,
     });
-    const terms = {
-      lease: grant.lease,
-      sent_at: grant.sent_at,
-      expires_in_ms: grant.lease_expires_in_ms,
-      renew_every_ms: grant.renew_every_ms,
-      socket_grace_ms: grant.socket_grace_ms ?? DEFAULT_SOCKET_GRACE_MS,
-    };
-    this.#lease = parts.keeper.hold(terms, FIRST_REPORT, (end) => this.#leaseEnded(end));
+    this.#lease = parts.keeper.hold(termsOf(grant), FIRST_REPORT, (end) => this.#leaseEnded(end));
     if (grant.repeated) this.#lease.report(FIRST_REPORT, true);
     this.#reports = new AttemptReports(parts.control, this.#lease, this.#log, hooks.failed, () => {
       return { metrics: this.#metrics(), ...this.#watch?.logs() };
@@ -196,6 +188,7 @@ export class JobRunner {
         this.#hooks.loaded(modelsOf(prepared.graph));
       },
     });
+    if (end.kind === "crowded_out") this.clock.waited();
     if (end.kind === "stuck") this.#hooks.sick({ reason: "ComfyUI does not stop a run", mends: false });
     else orphans.remove(prompt_id);
     return end;
@@ -215,8 +208,8 @@ export class JobRunner {
     if (end.kind === "refused" && end.refusal.missing.length > 0)
       return this.#reports.release({ reason: "cannot_run", missing: end.refusal.missing });
     // It died of what ran before it, at most: that costs this one nothing.
-    if (this.#ahead && !this.clock.hasStarted && (end.kind === "gone" || end.kind === "dead_worker"))
-      return this.#reports.release({ reason: "give_back", missing: [] });
+    const diedWaiting = this.#ahead && !this.clock.hasStarted && (end.kind === "gone" || end.kind === "dead_worker");
+    if (end.kind === "crowded_out" || diedWaiting) return this.#reports.release({ reason: "give_back", missing: [] });
     return this.#reports.fail(describeEnd(end));
   }
 

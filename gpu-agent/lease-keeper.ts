@@ -4,7 +4,7 @@
  * reads the shared deadline by a clock that counts sleep.
  */
 import { Worker } from "node:worker_threads";
-import type { RenewRequest } from "../src/protocol/agent-api.ts";
+import { type ClaimGrantBody, DEFAULT_SOCKET_GRACE_MS, type RenewRequest } from "../src/protocol/agent-api.ts";
 import { leaseClockMs } from "./clock.ts";
 import type { FromThread, ThreadData, ToThread } from "./lease-messages.ts";
 
@@ -19,6 +19,17 @@ export type LeaseTerms = {
   renew_every_ms: number;
   socket_grace_ms: number;
 };
+
+/** @param grant `sent_at`: time of the lease clock before the claim was sent. */
+export function termsOf(grant: ClaimGrantBody & { sent_at: number }): LeaseTerms {
+  return {
+    lease: grant.lease,
+    sent_at: grant.sent_at,
+    expires_in_ms: grant.lease_expires_in_ms,
+    renew_every_ms: grant.renew_every_ms,
+    socket_grace_ms: grant.socket_grace_ms ?? DEFAULT_SOCKET_GRACE_MS,
+  };
+}
 
 export type HeldLease = {
   readonly lease: string;

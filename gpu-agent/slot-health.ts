@@ -80,8 +80,10 @@ export class SlotHealth {
       const end = await this.#canary(signal);
       if (signal.aborted) return;
       if (end.kind === "success" || end.kind === "refused") break;
-      // A ComfyUI that went away is proved anew when it comes back, which ends this; one that stayed is asked again.
-      if (end.kind !== "gone" || this.#session.state.kind === "ready") this.#failed(end.kind);
+      // A ComfyUI that went away is proved anew when it comes back, which ends this; one that stayed is asked again, and so
+      // is one that others use, which says nothing of its health.
+      const isAway = end.kind === "gone" && this.#session.state.kind !== "ready";
+      if (!isAway && end.kind !== "crowded_out") this.#failed(end.kind);
       await pause(again, signal);
     }
     if (this.#illness?.mends) this.#illness = null;

@@ -6,7 +6,7 @@ import { monotonicMs, pause, Wakeup } from "../clock.ts";
 import { CallFailed } from "../http-origin.ts";
 import { ComfyFault } from "./client.ts";
 import type { ComfyEvent } from "./events.ts";
-import { RunLimits } from "./run-limits.ts";
+import { type Limit, RunLimits } from "./run-limits.ts";
 import type { ComfySession } from "./session.ts";
 import type { HistoryEntry } from "./shapes.ts";
 import { DEAD_AFTER_MS, type Known, locate, type Stopped, stopPrompt } from "./stop.ts";
@@ -45,7 +45,9 @@ export type RunEnd =
   | { kind: "gone"; why: string }
   /** ComfyUI answers, but nothing works on its queue any more. */
   | { kind: "dead_worker" }
-  | { kind: "timeout"; limit: "run" | "no_progress" }
+  | { kind: "timeout"; limit: Exclude<Limit, "queue"> }
+  /** Others had this ComfyUI for longer than it may wait; it was taken out. */
+  | { kind: "crowded_out" }
   | { kind: "stopped"; how: Stopped["how"] | "never_started"; idle_after_ms: number }
   /** It would not stop: this ComfyUI no longer obeys. */
   | { kind: "stuck" };
@@ -177,9 +179,10 @@ class Run {
     return this.#session.socketOpen ? POLL_MS : POLL_WITHOUT_SOCKET_MS;
   }
 
-  async #timeout(limit: "run" | "no_progress"): Promise<RunEnd> {
+  async #timeout(limit: Limit): Promise<RunEnd> {
     const stopped = await this.#stop();
-    return stopped.kind === "stuck" ? stopped : { kind: "timeout", limit };
+    if (stopped.kind === "stuck") return stopped;
+    return limit === "queue" ? { kind: "crowded_out" } : { kind: "timeout", limit };
   }
 
   /** One look at ComfyUI; null: still running, as far as can be seen. */
@@ -206,6 +209,7 @@ class Run {
     const place = await locate(client, this.#request.prompt_id);
     if (place.kind === "finished") return place.entry;
     if (place.kind === "running") this.#begin();
+    this.#limits.seen(place);
     if (place.kind !== "unreadable") this.#unreadableSince = null;
     else this.#unreadableSince ??= monotonicMs();
     if (this.#unreadableSince !== null && monotonicMs() - this.#unreadableSince >= UNREADABLE_MS) return "unreadable";

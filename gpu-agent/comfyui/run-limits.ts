@@ -1,7 +1,7 @@
 /**
  * Owns when a run has taken too long: in all, in silence, or waiting in a queue that nobody works on.
- * Invariant: only the monotonic clock decides; what waits behind another run of ours has not begun, and silence without a
- * socket proves nothing.
+ * Invariant: only the monotonic clock decides; what waits behind another run, whosever that is, has not begun, and silence
+ * without a socket proves nothing.
  */
 import { monotonicMs } from "../clock.ts";
 import type { ComfyEvent } from "./events.ts";
@@ -13,31 +13,56 @@ const LOADING_FACTOR = 3;
 /** Pending while nothing runs, for longer than ComfyUI needs between two prompts. */
 const UNATTENDED_MS = 5_000;
 const SILENT_SOCKET_MS = 5_000;
+/** The longest wait behind prompts of others, and the part of the run's time that it may be at most: another box may be free. */
+const QUEUE_MS = 10_000;
+const QUEUE_SHARE = 0.1;
 
-type Limits = { ahead: boolean; run_ms: number; no_progress_ms: number };
+type Limits = {
+  /** Behind another of ours by our own will: waits for as long as it takes. */
+  ahead: boolean;
+  run_ms: number;
+  no_progress_ms: number;
+};
+/** `queue`: it never ran, others had ComfyUI for too long. */
+export type Limit = "run" | "no_progress" | "queue";
+
+type Heard = Pick<ComfySession, "socketOpen" | "heardAt" | "recycleSocket">;
 
 export class RunLimits {
-  readonly #session: ComfySession;
+  readonly #session: Heard;
   readonly #limits: Limits;
   #lastSign = monotonicMs();
+  #acceptedAt: number | null = null;
+  /** Accepted counts as begun, until a look finds it behind the prompt of another. */
   #startedAt: number | null = null;
+  #begun = false;
   #unattendedSince: number | null = null;
   #ticked = false;
   #heard = false;
 
-  constructor(session: ComfySession, limits: Limits) {
+  constructor(session: Heard, limits: Limits) {
     this.#session = session;
     this.#limits = limits;
   }
 
-  /** In ComfyUI's queue: with nothing of ours before it, its time runs. */
+  /** In ComfyUI's queue: with nothing before it, its time runs. */
   accepted(): void {
     this.sign();
+    this.#acceptedAt ??= monotonicMs();
     if (!this.#limits.ahead) this.#startedAt ??= monotonicMs();
   }
 
+  /** ComfyUI turns to it: its time runs from here on, whatever it waited for before. */
   begin(): void {
-    this.#startedAt ??= monotonicMs();
+    if (this.#begun) return;
+    this.#begun = true;
+    this.sign();
+    this.#startedAt = monotonicMs();
+  }
+
+  /** Found at this place. */
+  seen(place: Place): void {
+    if (place.kind === "pending" && place.others_run && !this.#begun) this.#startedAt = null;
   }
 
   sign(): void {
@@ -54,15 +79,16 @@ export class RunLimits {
     return monotonicMs() - this.#lastSign;
   }
 
-  /** Of the whole run, in ms; infinite before it began. */
+  /** Of the whole run, or of the wait for it, in ms; infinite for what waits behind one of ours. */
   leftMs(): number {
-    if (this.#startedAt === null) return Number.POSITIVE_INFINITY;
-    return this.#startedAt + this.#limits.run_ms - monotonicMs();
+    if (this.#startedAt !== null) return this.#startedAt + this.#limits.run_ms - monotonicMs();
+    if (this.#acceptedAt === null || this.#limits.ahead) return Number.POSITIVE_INFINITY;
+    return this.#acceptedAt + Math.min(QUEUE_MS, this.#limits.run_ms * QUEUE_SHARE) - monotonicMs();
   }
 
-  over(): "run" | "no_progress" | null {
+  over(): Limit | null {
+    if (this.leftMs() <= 0) return this.#startedAt === null ? "queue" : "run";
     if (this.#startedAt === null) return null;
-    if (this.leftMs() <= 0) return "run";
     const { no_progress_ms } = this.#limits;
     const patience = this.#ticked ? no_progress_ms : no_progress_ms * LOADING_FACTOR;
     return patience > 0 && this.#session.socketOpen && this.silentMs() >= patience ? "no_progress" : null;
