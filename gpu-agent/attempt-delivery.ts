@@ -9,7 +9,7 @@ import type { HistoryEntry } from "./comfyui/shapes.ts";
 import type { ControlPlane, Grant } from "./control-plane.ts";
 import { type Failure, NO_OUTPUTS, PICTURES_LOST, TOO_MANY_OUTPUTS } from "./failures.ts";
 import type { HttpOrigin } from "./http-origin.ts";
-import { fetchOutput, harvest, type Output, type SocketPicture } from "./outputs.ts";
+import { fetchOutput, harvest, type Output, OutputBudget, type SocketPicture } from "./outputs.ts";
 import { inParallel, uploadAll } from "./uploads.ts";
 
 /** The node that sends its results over the socket instead of writing files. */
@@ -51,11 +51,12 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
   // Short texts need no file, and no folder.
   const dir = found.some((one) => one.kind !== "text" || !one.is_short) ? await comfy.scratch() : "";
   const outputs: Output[] = [];
+  const { keep_metadata, max_bytes } = grant.output;
+  const limits = { keep_metadata, budget: new OutputBudget(max_bytes) };
   await inParallel(found, DOWNLOADS, async (one, n) => {
-    outputs[n] = await fetchOutput(comfy.client, one, dir, n, grant.output, signal);
+    outputs[n] = await fetchOutput(comfy.client, one, dir, n, limits, signal);
   });
   const bytes = outputs.reduce((sum, one) => sum + (one.kind === "file" ? one.size_bytes : 0), 0);
-  if (bytes > grant.output.max_bytes) return { kind: "failure", failure: TOO_MANY_OUTPUTS };
   if (!delivery.mayGoOn()) return { kind: "lost" };
   const { control, bucket, mayGoOn } = delivery;
   const to = { control, bucket, lease: grant.lease, signal, mayGoOn };

@@ -32,7 +32,7 @@ export const PICTURES_LOST = failure(
   "The connection to ComfyUI broke while it sent pictures that exist nowhere else.",
   true,
 );
-export const TOO_MANY_OUTPUTS = failure("STORAGE_FAILED", "The outputs are over the limit of the job.", false);
+export const TOO_MANY_OUTPUTS = failure("STORAGE_FAILED", "The outputs are more than the job may have.", false);
 
 /** Ends of a run that are failures of the job, as opposed to success, to what we were told to stop, and to what never had its turn. */
 export type FailedEnd = Exclude<RunEnd, { kind: "success" | "stopped" | "crowded_out" }>;

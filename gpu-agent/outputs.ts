@@ -110,7 +110,22 @@ export class OutputRefused extends Error {
   }
 }
 
-export type FetchLimits = { keep_metadata: boolean; max_bytes: number };
+/** What the files of one attempt may weigh together, shared by all that are being fetched: what goes over it is not written. */
+export class OutputBudget {
+  #left: number;
+
+  constructor(bytes: number) {
+    this.#left = bytes;
+  }
+
+  /** False when that is more than what is left; so is everything from then on. */
+  take(bytes: number): boolean {
+    this.#left -= bytes;
+    return this.#left >= 0;
+  }
+}
+
+export type FetchLimits = { keep_metadata: boolean; budget: OutputBudget };
 
 /** Fetches and measures one output. Throws OutputRefused when it cannot be a result, CallFailed when ComfyUI is gone. */
 export async function fetchOutput(
@@ -152,7 +167,7 @@ async function store(
   const reader = new ByteReader(source);
   const media = sniff(await reader.peek(SNIFF_BYTES));
   const size = media.type === "image" ? dimensions(media.kind, await reader.peek(DIMENSION_BYTES)) : NO_SIZE;
-  const hashes = new Hashes(limits.max_bytes);
+  const hashes = new Hashes(limits.budget);
   const bytes = withoutMetadata(media.kind, reader, limits.keep_metadata);
   await pipeline(bytes, hashes, createWriteStream(path), { signal });
   if (hashes.bytes === 0) throw new OutputRefused("an output file is empty", true);
@@ -179,20 +194,21 @@ function typeOf(found: Found, sniffed: ArtifactType): ArtifactType {
 class Hashes extends Transform {
   readonly #md5 = createHash("md5");
   readonly #sha256 = createHash("sha256");
-  readonly #limit: number;
+  readonly #budget: OutputBudget;
   bytes = 0;
 
-  constructor(limit: number) {
+  constructor(budget: OutputBudget) {
     super();
-    this.#limit = limit;
+    this.#budget = budget;
   }
 
   override _transform(chunk: Buffer, _encoding: string, done: (error: Error | null, data?: Buffer) => void): void {
+    if (!this.#budget.take(chunk.length))
+      return done(new OutputRefused("the outputs are over the size limit of the job", false));
     this.bytes += chunk.length;
     this.#md5.update(chunk);
     this.#sha256.update(chunk);
-    if (this.bytes > this.#limit) done(new OutputRefused("an output file is over the size limit", false));
-    else done(null, chunk);
+    done(null, chunk);
   }
 
   digests(): { md5: string; sha256: string } {

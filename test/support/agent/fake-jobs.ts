@@ -29,6 +29,7 @@ export type FakeJob = {
   canceling: boolean;
   inputs: ClaimGrantBody["inputs"];
   keep_metadata: boolean;
+  max_bytes: number;
   run_ms: number;
   no_progress_ms: number;
   renewals: { at: number; request: RenewRequest }[];
@@ -55,7 +56,9 @@ export class FakeJobs {
 
   add(
     workflow: object | string,
-    options: Partial<Pick<FakeJob, "shape" | "inputs" | "keep_metadata" | "run_ms" | "no_progress_ms">> = {},
+    options: Partial<
+      Pick<FakeJob, "shape" | "inputs" | "keep_metadata" | "max_bytes" | "run_ms" | "no_progress_ms">
+    > = {},
   ) {
     const job: FakeJob = {
       job: jobIdFrom(Date.now(), ++this.#count),
@@ -69,6 +72,7 @@ export class FakeJobs {
       canceling: false,
       inputs: [],
       keep_metadata: false,
+      max_bytes: 300 * 2 ** 20,
       run_ms: 60_000,
       no_progress_ms: 60_000,
       renewals: [],
@@ -115,7 +119,7 @@ export class FakeJobs {
       workflow_hash: "0",
       shape: job.shape,
       inputs: job.inputs,
-      output: { max_files: 100, max_bytes: 300 * 2 ** 20, keep_metadata: job.keep_metadata },
+      output: { max_files: 100, max_bytes: job.max_bytes, keep_metadata: job.keep_metadata },
       limits: { run_ms: job.run_ms, no_progress_ms: job.no_progress_ms },
       progress_url: `${this.#base}/agent/v1/leases/progress`,
       traceparent: null,
