@@ -40,8 +40,8 @@ export type RunnerHooks = {
   gpuFree(ranWell: boolean): void;
   /** Names of model files that ComfyUI now holds. */
   loaded(models: string[]): void;
-  /** ComfyUI was told to free its memory. */
-  freed(): void;
+  /** It ran out of memory and runs once more: ComfyUI is told to free its memory, and nothing may come in between. */
+  again(): void;
   sick(illness: Illness): void;
   /** The attempt is about to be reported as failed. */
   failed(failure: Failure): void;

@@ -74,6 +74,11 @@ export function illnessOf(end: RunEnd): Illness | null {
   return end.error.cause === "disk_full" ? { reason: "ComfyUI's disk is full", mends: true } : null;
 }
 
+/** Of the GPU: with its memory freed the same run may succeed. */
+export function isOutOfMemory(end: RunEnd): boolean {
+  return end.kind === "failed" && end.error.cause === "out_of_memory";
+}
+
 function describeError(cause: RunError["cause"], message: string): Failure {
   if (cause === "disk_full") return failure("STORAGE_FAILED", "ComfyUI's disk is full.", true);
   if (cause === "out_of_memory") return failure("OUT_OF_MEMORY", message, true);

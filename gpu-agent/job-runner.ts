@@ -18,7 +18,7 @@ import { type ComfyFolders, OUR_FOLDER } from "./comfyui/folders.ts";
 import { type Graph, modelsOf, nodesOf, type PreparedGraph, prepareGraph, submitBody } from "./comfyui/graph.ts";
 import type { ComfySession } from "./comfyui/session.ts";
 import { type Grant, Rejected } from "./control-plane.ts";
-import { describeEnd, describeException, illnessOf, isDiskFull, NOT_A_GRAPH } from "./failures.ts";
+import { describeEnd, describeException, illnessOf, isDiskFull, isOutOfMemory, NOT_A_GRAPH } from "./failures.ts";
 import { bringInputs } from "./inputs.ts";
 import { type HeldLease, type LeaseEnd, termsOf } from "./lease-keeper.ts";
 import type { Log } from "./log.ts";
@@ -51,6 +51,7 @@ export class JobRunner {
   /** Files of the run, by ComfyUI's own word. */
   #shown: FileRef[] = [];
   #over = false;
+  #isBetweenRuns = false;
 
   /** `ahead`: claimed while another attempt has the GPU; its time begins when ComfyUI turns to it. */
   constructor(parts: RunnerParts, comfy: Comfy, grant: Grant, ahead: boolean, hooks: RunnerHooks) {
@@ -94,6 +95,11 @@ export class JobRunner {
     this.#work.abort();
   }
 
+  /** Its first run has failed and its second one has not begun: it needs the GPU next, and what is claimed ahead must wait. */
+  get isBetweenRuns(): boolean {
+    return this.#isBetweenRuns && !this.#over;
+  }
+
   #leaseEnded(end: LeaseEnd): void {
     this.stop(end);
     if (end === "unauthorized") this.#hooks.rejected(new Rejected(401));
@@ -102,7 +108,7 @@ export class JobRunner {
   /** Until ComfyUI is done with it, as far as can be told; `typical_ms` is how long its like took. Null: no idea. */
   leftMs(typical_ms: number | null): number | null {
     const ran = this.clock.ranMs();
-    if (ran === null) return null;
+    if (ran === null || this.#isBetweenRuns) return null;
     const share = this.#watch?.share ?? 0;
     if (share > 0.05) return (ran * (1 - share)) / share;
     return typical_ms === null ? null : Math.max(0, typical_ms - ran);
@@ -140,8 +146,9 @@ export class JobRunner {
     let end = await this.#drive(prepared, watch);
     if (isOutOfMemory(end) && !this.#work.signal.aborted) {
       watch.log("warn", "ComfyUI ran out of memory: its memory was freed and the workflow is run once more");
+      this.#isBetweenRuns = true;
+      this.#hooks.again();
       await this.#session.client.free().catch(() => {});
-      this.#hooks.freed();
       await pause(AFTER_FREE_MS, this.#work.signal);
       watch.again();
       const again = prepare(`${this.#name}-2`);
@@ -184,6 +191,7 @@ export class JobRunner {
       onAccepted: () => void (this.#ahead || this.clock.accepted()),
       onStarted: () => {
         this.clock.started();
+        this.#isBetweenRuns = false;
         if (this.#ahead) watch.reportSoon();
         this.#hooks.loaded(modelsOf(prepared.graph));
       },
@@ -289,5 +297,3 @@ export class JobRunner {
     if (dir) await rm(dir, { recursive: true, force: true }).catch(() => {});
   }
 }
-
-const isOutOfMemory = (end: RunEnd) => end.kind === "failed" && end.error.cause === "out_of_memory";

@@ -203,12 +203,11 @@ class Hashes extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: string, done: (error: Error | null, data?: Buffer) => void): void {
-    if (!this.#budget.take(chunk.length))
-      return done(new OutputRefused("the outputs are over the size limit of the job", false));
     this.bytes += chunk.length;
     this.#md5.update(chunk);
     this.#sha256.update(chunk);
-    done(null, chunk);
+    if (this.#budget.take(chunk.length)) done(null, chunk);
+    else done(new OutputRefused("the outputs are over the size limit of the job", false));
   }
 
   digests(): { md5: string; sha256: string } {

@@ -191,8 +191,9 @@ export class Slot {
       loaded: (models) => {
         this.loaded = [...new Set([...models, ...this.loaded])].slice(0, MAX_LOADED);
       },
-      freed: () => {
+      again: () => {
         this.loaded = [];
+        this.#next?.runner.stop("give_back");
       },
       sick: (illness) => {
         this.#health.fellIll(illness);
@@ -207,6 +208,8 @@ export class Slot {
     this.#reserved = "none";
     if (this.#current) this.#next = { runner, ref };
     else this.#current = { runner, ref };
+    // Claimed while the run before it was still its first.
+    if (this.#next && this.#current.runner.isBetweenRuns) runner.stop("give_back");
     this.#hooks.changed(this);
     const running = runner.run();
     this.#running.add(running);

@@ -97,6 +97,21 @@ describe("a job claimed ahead", () => {
     expect([second.released, second.failed]).toEqual([[{ reason: "give_back", missing: [] }], []]);
   });
 
+  it("goes back uncharged when the run before it is to be repeated with memory freed, which then has the GPU first", async () => {
+    const on = await stage(long);
+    on.sim.faults.set({ nodeMs: { VAEDecode: 100 } });
+    const { first, second } = await oneAhead(on, textToImage({ steps: 60, seed: "7" }));
+    on.sim.faults.set({ failNode: { class: "VAEDecode", message: "CUDA error: out of memory", times: 1 } });
+    await until(() => isOver(first) && second.released.length > 0);
+    expect([first.status, first.attempt, second.released]).toEqual([
+      "succeeded",
+      1,
+      [{ reason: "give_back", missing: [] }],
+    ]);
+    const order = on.plane.calls.flatMap(({ route }) => (/release|complete/.test(route) ? [route] : []));
+    expect(order).toEqual(["leases/release", "leases/complete"]);
+  });
+
   it("is not asked for while the slot already has one, nor by an agent that drains: that hands it back at once", async () => {
     const on = await stage(long);
     const { first, second } = await oneAhead(on);
