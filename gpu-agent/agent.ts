@@ -67,7 +67,10 @@ export class Agent {
     this.#disk = new DiskWatch(workDir.path, config.MIN_FREE_DISK_MB * 2 ** 20, () => this.#allChanged());
     const slotHooks = {
       changed: (slot: Slot) => this.#slotChanged(slot),
-      capability: () => this.#voice.capabilityChanged(),
+      capability: () => {
+        this.#tellChanged();
+        this.#voice.capabilityChanged();
+      },
       ended: (outcome: Outcome) => this.#onFirst(outcome),
       rejected,
     };
@@ -165,6 +168,7 @@ export class Agent {
     this.#report.stop();
     this.#disk.stop();
     await this.#queue.stop();
+    this.#tellChanged();
     this.#link.stop();
     for (const slot of this.slots) slot.stop("exit");
     await Promise.all(this.slots.map((slot) => slot.idle()));
@@ -230,6 +234,7 @@ export class Agent {
         void this.#byOffer(message.ref, message.ahead);
         break;
       case "want_capability":
+        this.#tellChanged(); // a hello tells of the slots too, and asks nobody to look into the queue
         this.#voice.hello(true);
         break;
       case "offers":
@@ -271,7 +276,8 @@ export class Agent {
   async #byOffer(ref: string, ahead: boolean): Promise<void> {
     const result = await this.#claims.take(ref, "offer", ahead);
     if (result === "granted" || result === "known") return;
-    this.#tellChanged(); // the pool judges a no by what it knows of the slots
+    this.#allChanged();
+    this.#tellChanged(); // the pool judges a no by what it knows of the slots, and a claim under way takes one
     this.#link.send({ type: "declined", ref });
   }
 

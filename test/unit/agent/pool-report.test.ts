@@ -65,3 +65,55 @@ it("hears of each call once, in the bucket of its duration; no answer and 5xx ar
   expect(buckets.length).toBe(COMFY_CALL_BOUNDS_S.length + 1);
   expect(tally.take()).toMatchObject({ requests: 0, failures: 0, seconds: 0 });
 });
+
+it("hears why the last attempt failed of an agent that ends with it", async () => {
+  const { plane, agent } = await ready();
+  plane.fault = (route) => (route === "leases/uploads" ? 400 : null);
+  const failing = plane.jobs.add(textToImage({ steps: 10 }));
+  const ref = plane.jobs.refOf(failing);
+  plane.offer(failing);
+  await until(() => plane.controlMessages.some((message) => message.type === "slot" && message.ref === ref));
+  await agent.drain(20_000);
+  await agent.close();
+  await until(() => plane.control.size === 0);
+  const errors = plane.controlMessages.flatMap((message) => (message.type === "slot" && message.error) || []);
+  expect([failing.failed, errors]).toMatchObject([[{}], [{ ref }]]);
+});
+
+it("hears that a slot is taken by a claim under way before it hears that an offer was declined for it", async () => {
+  const { plane } = await ready();
+  await until(() => plane.controlMessages.some((message) => message.type === "slot" && message.state === "idle"));
+  plane.fault = (route) => (route === "claims" ? "hang" : null);
+  const [first, second] = [plane.jobs.add(textToImage({ steps: 1 })), plane.jobs.add(textToImage({ steps: 1 }))];
+  const since = plane.controlMessages.length;
+  plane.offer(first);
+  plane.offer(second);
+  await until(() => plane.controlMessages.some(({ type }) => type === "declined"));
+  const told = plane.controlMessages.slice(since).filter(({ type }) => type === "slot" || type === "declined");
+  expect(told).toMatchObject([
+    { type: "slot", state: "busy" },
+    { type: "declined", ref: plane.jobs.refOf(second) },
+  ]);
+});
+
+it("asks the agent what it is in the moment in which a slot becomes idle: that one looks into the queue all the same", async () => {
+  const { plane, agent } = await ready();
+  const [slot] = agent.slots;
+  const asked = async () => {
+    const before = plane.hellos.length;
+    plane.tell({ type: "want_capability" });
+    await until(() => plane.hellos.length > before);
+  };
+  expect(slot?.reserve(false)).toBe(true);
+  // A pull is due, and no slot is idle: it is owed.
+  plane.tell({ type: "offers", enabled: true });
+  await asked();
+  const pulls = plane.of("queue/pull").length;
+  await new Promise<void>((resolve) =>
+    setTimeout(() => {
+      void asked().then(resolve);
+      slot?.unreserve();
+    }),
+  );
+  await until(() => plane.of("queue/pull").length > pulls, 5_000);
+});
