@@ -23,6 +23,10 @@ const PUT_PLAN: RetryPlan = { attempts: 8, first_ms: 200, max_ms: 5_000 };
 /** A signature that ran out while we were busy is asked for again, not more often than this. */
 const SIGNATURES = 3;
 
+/** The bucket's word for a body that it waited for in vain, in the XML of its answer. */
+const SLOW_BODY = /<Code>\s*RequestTimeout\s*<\/Code>/;
+const MAX_ERROR_BYTES = 4_096;
+
 type Signed = UploadsAnswer["uploads"][number];
 export type Uploader = {
   control: ControlPlane;
@@ -105,9 +109,11 @@ async function put(to: Uploader, file: Stored, upload: Signed): Promise<boolean>
     try {
       const options = { headers: upload.headers, body, signal: to.signal, timeout_ms: 120_000 };
       const response = await to.bucket.open("PUT", upload.url, options);
-      await response.body.dump();
       const status = response.statusCode;
-      if (status === 408 || status === 429 || status >= 500) throw new TryAgain(status, "upload");
+      // S3 says 400 also when the body did not come in its time.
+      const isSlow = status === 400 && SLOW_BODY.test(await beginningOf(response.body).catch(() => ""));
+      if (status !== 400) await response.body.dump();
+      if (isSlow || status === 408 || status === 429 || status >= 500) throw new TryAgain(status, "upload");
       return status;
     } finally {
       body.destroy();
@@ -121,6 +127,18 @@ async function put(to: Uploader, file: Stored, upload: Signed): Promise<boolean>
   if (status === 412 || (status >= 200 && status < 300)) return true;
   if (status === 403) return false;
   throw new StorageRefused(`the bucket answered the upload with ${status}`);
+}
+
+/** What is needed to know an error by; the rest is not read. */
+async function beginningOf(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of body) {
+    parts.push(part);
+    bytes += part.length;
+    if (bytes >= MAX_ERROR_BYTES) break;
+  }
+  return Buffer.concat(parts).toString("utf8", 0, MAX_ERROR_BYTES);
 }
 
 /** Runs `work` on every item, at most `width` at once; the first failure is thrown after the running ones have ended. */

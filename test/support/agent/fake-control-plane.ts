@@ -42,8 +42,11 @@ export class FakeControlPlane {
   readonly control = new Set<WebSocket>();
   readonly progress = new Map<string, WebSocket>();
   fault: Fault = () => null;
-  /** As `fault`, for the nth PUT; `cut` breaks the connection after the first bytes of the body. */
-  bucketFault: (n: number) => number | "lose" | "cut" | "hang" | null = () => null;
+  /**
+   * As `fault`, for the nth PUT; `cut` breaks the connection after the first bytes of the body, `slow` is what S3 says of one that did
+   * not come.
+   */
+  bucketFault: (n: number) => number | "lose" | "cut" | "hang" | "slow" | null = () => null;
   /** Refs answered to `known?`. */
   taken: string[] = [];
   acceptControl = true;
@@ -194,6 +197,13 @@ export class FakeControlPlane {
     if (fault === "cut") return void request.once("data", () => request.socket.destroy());
     const bytes = await readAll(request);
     if (fault === "hang") return;
+    if (fault === "slow") {
+      this.calls.push({ route: "PUT", body: key, at: Date.now(), status: 400 });
+      const said = "Your socket connection to the server was not read from or written to within the timeout period.";
+      response.writeHead(400, { "content-type": "application/xml" });
+      response.end(`<?xml version="1.0"?><Error><Code>RequestTimeout</Code><Message>${said}</Message></Error>`);
+      return;
+    }
     const md5 = createHash("md5").update(bytes).digest("base64");
     const fits = request.headers["content-md5"] === md5 && request.headers["if-none-match"] === "*";
     const status = typeof fault === "number" ? fault : this.bucket.has(key) ? 412 : fits ? 200 : 400;
