@@ -28,7 +28,7 @@ import { ProgressLink } from "./progress-link.ts";
 /** ComfyUI frees its memory after the run that failed; then once more. */
 const AFTER_FREE_MS = 500;
 /** Reasons after which the lease is gone and nothing may be said any more. */
-const MUTE: readonly StopReason[] = ["lost", "fenced", "unauthorized", "exit"];
+const MUTE: readonly StopReason[] = ["lost", "fenced", "unauthorized", "outdated", "exit"];
 
 export class JobRunner {
   readonly grant: Grant;
@@ -102,7 +102,8 @@ export class JobRunner {
 
   #leaseEnded(end: LeaseEnd): void {
     this.stop(end);
-    if (end === "unauthorized") this.#hooks.rejected(new Rejected(401));
+    if (end === "unauthorized" || end === "outdated")
+      this.#hooks.rejected(new Rejected(end === "outdated" ? 426 : 401));
   }
 
   /** Until ComfyUI is done with it, as far as can be told; `typical_ms` is how long its like took. Null: no idea. */

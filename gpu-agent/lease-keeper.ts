@@ -8,8 +8,11 @@ import { type ClaimGrantBody, DEFAULT_SOCKET_GRACE_MS, type RenewRequest } from 
 import { leaseClockMs } from "./clock.ts";
 import type { FromThread, ThreadData, ToThread } from "./lease-messages.ts";
 
-/** Why an attempt must stop. `fenced`: our own clock says that the lease may be given to another. */
-export type LeaseEnd = "cancel" | "lost" | "unauthorized" | "fenced";
+/**
+ * Why an attempt must stop. `unauthorized`, `outdated`: the agent itself is refused, for its token or for its protocol.
+ * `fenced`: our own clock says that the lease may be given to another.
+ */
+export type LeaseEnd = "cancel" | "lost" | "unauthorized" | "outdated" | "fenced";
 
 export type LeaseTerms = {
   lease: string;

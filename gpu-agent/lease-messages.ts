@@ -32,7 +32,7 @@ export type ToThread =
   | { type: "drop"; id: number };
 
 export type FromThread =
-  | { type: "answer"; id: number; answer: "cancel" | "lost" | "unauthorized" }
+  | { type: "answer"; id: number; answer: "cancel" | "lost" | "unauthorized" | "outdated" }
   | { type: "fenced"; id: number }
   | { type: "renewed"; id: number }
   | { type: "retry"; id: number; what: string };

@@ -181,7 +181,7 @@ function earned(lease: Held, sentAt: number, expiresInMs: number): void {
   } else schedule(lease, sentAt);
 }
 
-type Verdict = { answer: "continue" | "cancel" | "lost" | "unauthorized"; expires_in_ms: number };
+type Verdict = { answer: "continue" | "cancel" | "lost" | "unauthorized" | "outdated"; expires_in_ms: number };
 
 /** Throws when there was no usable answer: the same renewal is then sent again until the fence falls. */
 async function renewOnce(lease: Held): Promise<Verdict> {
@@ -191,6 +191,7 @@ async function renewOnce(lease: Held): Promise<Verdict> {
     timeout_ms: Math.max(200, Math.min(10_000, lease.lease_ms / 4)),
   });
   if (answer.status === 401 || answer.status === 403) return { answer: "unauthorized", expires_in_ms: 0 };
+  if (answer.status === 426) return { answer: "outdated", expires_in_ms: 0 };
   if (answer.status === 409) return { answer: "lost", expires_in_ms: 0 };
   // What ComfyUI made us say is not worth a lease: the next renewal goes without it.
   if (answer.status === 400 || answer.status === 422)

@@ -117,16 +117,22 @@ describe("an answer that ends the attempt", () => {
     expect([job.status, job.attempt]).toEqual(["queued", 0]);
   });
 
-  it("F23: a token refused in mid-run interrupts the prompt, and nothing of the job is published", async () => {
-    const on = await stage(long);
-    const job = await running(on);
-    on.plane.fault = () => 401;
-    await until(() => wasInterrupted(on).length > 0);
-    await on.idle();
-    on.plane.offer(on.plane.jobs.add(onlyText()));
-    expect((await on.agent.rejected).status).toBe(401);
-    expect([job.completed, on.plane.bucket.size]).toEqual([null, 0]);
-  });
+  it.each([
+    ["F23: a token refused", 401],
+    ["F22: a protocol no longer spoken", 426],
+  ])(
+    "%s in mid-run (%d) interrupts the prompt at the first renewal that hears it, and nothing of the job is published",
+    async (_, status) => {
+      const on = await stage(long);
+      const job = await running(on);
+      on.plane.fault = () => status;
+      await until(() => wasInterrupted(on).length > 0);
+      expect((await on.agent.rejected).status).toBe(status);
+      expect(on.plane.of("leases/renew").filter((call) => call.status === status)).toHaveLength(1);
+      await on.idle();
+      expect([job.completed, on.plane.bucket.size]).toEqual([null, 0]);
+    },
+  );
 });
 
 describe("prompts of others in the same ComfyUI", () => {
