@@ -37,6 +37,13 @@ export const STORAGE_MUTANTS: readonly Mutant[] = [
     tests: TABLES,
   },
   {
+    file: "src/storage/account/live.ts",
+    find: "if (active === places) return [];",
+    replace: "if (active >= places) return [];",
+    why: "a held job would never be rung",
+    tests: workers("account-time.test.ts"),
+  },
+  {
     file: "src/storage/account/jobs.ts",
     find: '.where(and(isJob, eq(jobs.state, "queued")))',
     replace: ".where(isJob)",
