@@ -45,7 +45,7 @@ export type RunnerHooks = {
   sick(illness: Illness): void;
   /** The attempt is about to be reported as failed. */
   failed(failure: Failure): void;
-  /** Our own disk may be full. */
-  diskFailed(): void;
+  /** Our own disk may be full, or the work directory gone. */
+  diskFailed(error: unknown): void;
   rejected(error: Rejected): void;
 };

@@ -7,6 +7,7 @@ import type { Illness } from "./attempt-host.ts";
 import { ComfyFault } from "./comfyui/client.ts";
 import type { RunEnd } from "./comfyui/driver.ts";
 import type { RunError } from "./comfyui/verdict.ts";
+import { isDiskFull, isDiskTrouble } from "./disk-watch.ts";
 import { CallFailed } from "./http-origin.ts";
 import { InputFailed } from "./inputs.ts";
 import { OutputRefused } from "./outputs.ts";
@@ -102,11 +103,8 @@ function knownException(error: unknown): Failure | null {
     return failure(code, `${error.message}.`, error.transient);
   }
   if (isDiskFull(error)) return failure("STORAGE_FAILED", "The agent's disk is full.", true);
+  if (isDiskTrouble(error)) return failure("STORAGE_FAILED", "The agent's work directory cannot be used.", true);
   if (error instanceof CallFailed || error instanceof ComfyFault || error instanceof TryAgain)
     return failure("COMFYUI_UNAVAILABLE", "ComfyUI or the control plane stopped answering.", true);
   return null;
-}
-
-export function isDiskFull(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
 }

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { ClaimGrantBody } from "../src/protocol/agent-api.ts";
 import type { ComfyClient } from "./comfyui/client.ts";
+import { isDiskTrouble } from "./disk-watch.ts";
 import { CallFailed, type HttpOrigin } from "./http-origin.ts";
 import { type RetryPlan, retrying, TryAgain } from "./retry.ts";
 import { inParallel } from "./uploads.ts";
@@ -67,7 +68,7 @@ async function download(bucket: HttpOrigin, input: Input, path: string, signal: 
     }
   };
   await pipeline(response.body, measured, createWriteStream(path), { signal }).catch((error: unknown) => {
-    if (error instanceof InputFailed) throw error;
+    if (error instanceof InputFailed || isDiskTrouble(error)) throw error;
     throw new CallFailed(signal.aborted ? "aborted" : "cut", "input");
   });
   if (bytes !== input.size_bytes || md5.digest("hex") !== input.md5)

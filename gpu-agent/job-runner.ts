@@ -18,7 +18,8 @@ import { type ComfyFolders, OUR_FOLDER } from "./comfyui/folders.ts";
 import { type Graph, modelsOf, nodesOf, type PreparedGraph, prepareGraph, submitBody } from "./comfyui/graph.ts";
 import type { ComfySession } from "./comfyui/session.ts";
 import { type Grant, Rejected } from "./control-plane.ts";
-import { describeEnd, describeException, illnessOf, isDiskFull, isOutOfMemory, NOT_A_GRAPH } from "./failures.ts";
+import { isDiskTrouble } from "./disk-watch.ts";
+import { describeEnd, describeException, illnessOf, isOutOfMemory, NOT_A_GRAPH } from "./failures.ts";
 import { bringInputs } from "./inputs.ts";
 import { type HeldLease, type LeaseEnd, termsOf } from "./lease-keeper.ts";
 import type { Log } from "./log.ts";
@@ -52,7 +53,6 @@ export class JobRunner {
   #shown: FileRef[] = [];
   #over = false;
   #isBetweenRuns = false;
-
   /** `ahead`: claimed while another attempt has the GPU; its time begins when ComfyUI turns to it. */
   constructor(parts: RunnerParts, comfy: Comfy, grant: Grant, ahead: boolean, hooks: RunnerHooks) {
     this.grant = grant;
@@ -266,7 +266,7 @@ export class JobRunner {
     try {
       if (error instanceof Rejected) throw error;
       if (this.#work.signal.aborted) return await this.#stopped(null);
-      if (isDiskFull(error)) this.#hooks.diskFailed();
+      if (isDiskTrouble(error)) this.#hooks.diskFailed(error);
       const { failure, isOurFault } = describeException(error);
       if (isOurFault) this.#log.error({ err: error }, "attempt failed by a fault of the agent");
       return await this.#reports.fail(failure);
@@ -285,9 +285,9 @@ export class JobRunner {
     return this.clock.metrics(state.kind === "ready" ? (state.info.capability.gpus[0]?.name ?? null) : null);
   }
 
-  /** Made only when something must be kept on disk. */
+  /** Made only when something must be kept on disk, and made again where somebody removed it. */
   #scratch(): Promise<string> {
-    this.#dir ??= this.#parts.workDir.attempt(this.#name);
+    this.#dir = this.#parts.workDir.attempt(this.#name);
     return this.#dir;
   }
 

@@ -1,6 +1,7 @@
 /**
  * Owns the memory of prompts in ComfyUI's hands, across lives of this process: one small file each, written before the submit.
- * Invariant: a prompt that ComfyUI may hold has a file; the file goes when the prompt is known to have ended.
+ * Invariant: a prompt that ComfyUI may hold has a file; the file goes when the prompt is known to have ended. A folder that somebody
+ * removed is made again at the next prompt; what it held is forgotten.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,18 +16,32 @@ export class Orphans {
     mkdirSync(this.#dir, { recursive: true });
   }
 
-  /** Synchronous on purpose: the submit must not leave before this is on its way to disk. */
+  /** Synchronous on purpose: the submit must not leave before this is on its way to disk. Throws when it cannot be written. */
   add(promptId: string, comfyUrl: string): void {
+    mkdirSync(this.#dir, { recursive: true });
     writeFileSync(join(this.#dir, promptId), comfyUrl);
   }
 
+  /** What cannot be removed is looked for once more, in vain, by the next life. */
   remove(promptId: string): void {
-    rmSync(join(this.#dir, promptId), { force: true });
+    try {
+      rmSync(join(this.#dir, promptId), { force: true });
+    } catch {
+      // The folder is no folder any more, or not ours.
+    }
   }
 
   /** Prompts of an earlier life in this ComfyUI. */
   of(comfyUrl: string): string[] {
-    return readdirSync(this.#dir).filter((name) => ID.test(name) && this.#urlOf(name) === comfyUrl);
+    return this.#names().filter((name) => ID.test(name) && this.#urlOf(name) === comfyUrl);
+  }
+
+  #names(): string[] {
+    try {
+      return readdirSync(this.#dir);
+    } catch {
+      return [];
+    }
   }
 
   #urlOf(promptId: string): string {

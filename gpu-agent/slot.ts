@@ -202,7 +202,7 @@ export class Slot {
       failed: ({ code, message }) => {
         this.error = { ref, text: `${code}: ${message}`.slice(0, MAX_ERROR) };
       },
-      diskFailed: () => this.#disk.full(),
+      diskFailed: (error) => this.#disk.failed(error),
       rejected: this.#hooks.rejected,
     });
     this.#reserved = "none";

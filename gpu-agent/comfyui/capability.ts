@@ -70,9 +70,10 @@ async function sizeOf(comfyDir: string, kind: string, name: string): Promise<num
   return found?.isFile() ? found.size : null;
 }
 
+/** What cannot be measured has no room. */
 async function diskFree(path: string): Promise<number> {
-  const stats = await statfs(path);
-  return stats.bavail * stats.bsize;
+  const stats = await statfs(path).catch(() => null);
+  return stats === null ? 0 : stats.bavail * stats.bsize;
 }
 
 /** Several slots, one agent: what all of them can run. GPUs add up. */
