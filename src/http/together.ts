@@ -8,9 +8,8 @@
  * `keep` holds that request open until the call is done, also when its client goes away. The runtime cuts such a request off in
  * the end, and nobody hears of it: a call of which nothing was heard for `LOST_MS` holds up and answers nobody any more.
  *
- * A timer under every question would cost a third of what the question does. So one of those that wait looks at the clock for
- * them all, one of those that a call carries for these, and whoever asks anew for everybody. That one may be cut off as well: it
- * is one that lives until its first look, and from then on everybody looks.
+ * Each that waits looks at the clock in its own request, for itself and for all: the runtime takes a request that waits for another's
+ * promise alone for hung and cancels it, and a timer under it says that it is not.
  */
 
 export type Limits = { readonly in_flight: number; readonly batch: number };
@@ -21,15 +20,8 @@ type Turn<Q, A> =
   | { kind: "answered"; answer: A }
   | { kind: "failed"; error: unknown }
   | { kind: "yours"; call: Call<Q, A> };
-type Waiting<Q, A> = {
-  readonly question: Q;
-  readonly since: number;
-  /** Only the first turn counts. */
-  readonly take: (turn: Turn<Q, A>) => void;
-  /** Has it look at the clock for those about it, from its own request: a timer belongs to one. */
-  readonly guard: () => void;
-  guards: boolean;
-};
+/** Of the turns that it is told to take only the first counts. */
+type Waiting<Q, A> = { readonly question: Q; readonly take: (turn: Turn<Q, A>) => void };
 type Line<Q, A> = { readonly calls: Set<Call<Q, A>>; readonly waiting: Waiting<Q, A>[] };
 
 /** As long as a request may go on without its client. */
@@ -49,7 +41,6 @@ export function together<Q, A extends NonNullable<unknown>>({ in_flight, batch }
     const next = line.waiting.shift();
     if (next) next.take({ kind: "yours", call: begin(line) });
     else if (line.calls.size === 0) lines.delete(object);
-    guarded(line.waiting);
   };
 
   return {
@@ -68,7 +59,6 @@ export function together<Q, A extends NonNullable<unknown>>({ in_flight, batch }
       }
       const own = call;
       own.carried = line.waiting.splice(0, batch - 1);
-      guarded(line.waiting);
       const answer = carried(question, own.carried, ask).finally(() => passOn(object, line, own));
       keep(answer.catch(() => undefined));
       return answer;
@@ -80,17 +70,6 @@ function begin<Q, A>({ calls }: Line<Q, A>): Call<Q, A> {
   const call = { since: Date.now(), carried: [] };
   calls.add(call);
   return call;
-}
-
-/**
- * Sees to it that the first that waits looks at the clock, since whoever takes along any takes it too; and those behind it, down
- * to one that cannot be cut off before it has looked.
- */
-function guarded<Q, A>(waiting: readonly Waiting<Q, A>[]): void {
-  for (const one of waiting) {
-    if (!one.guards) one.guard();
-    if (one.since + LOST_MS - LOOK_MS > Date.now()) return;
-  }
 }
 
 /** Ends the calls of which nothing was heard for too long; what came of those they carried nobody knows. */
@@ -108,32 +87,16 @@ function giveUpLost<Q, A>({ calls }: Line<Q, A>): void {
 /** Its place among the calls once it is its turn, or what it came to in another's call. Never rejects. */
 async function turnOf<Q, A>(line: Line<Q, A>, question: Q, in_flight: number): Promise<Turn<Q, A>> {
   const { promise, resolve: take } = Promise.withResolvers<Turn<Q, A>>();
-  const called = Promise.withResolvers<void>();
-  const own = { question, take, since: Date.now(), guards: false, guard };
-  function guard() {
-    own.guards = true;
-    called.resolve();
-  }
-  const look = () => {
+  const own = { question, take };
+  line.waiting.push(own);
+  const timer = setInterval(() => {
     giveUpLost(line);
-    for (const one of [...line.waiting, ...[...line.calls].flatMap(({ carried }) => carried)])
-      if (!one.guards) one.guard();
     const at = line.waiting.indexOf(own);
     if (at < 0 || line.calls.size >= in_flight) return;
     line.waiting.splice(at, 1);
     take({ kind: "yours", call: begin(line) });
-  };
-  let timer: ReturnType<typeof setInterval> | null = null;
-  let over = false;
-  void called.promise.then(() => {
-    if (!over) timer = setInterval(look, LOOK_MS);
-  });
-  line.waiting.push(own);
-  guarded(line.waiting);
-  return promise.finally(() => {
-    over = true;
-    if (timer !== null) clearInterval(timer);
-  });
+  }, LOOK_MS);
+  return promise.finally(() => clearInterval(timer));
 }
 
 /** Asks for oneself and for the others, and tells them. */
