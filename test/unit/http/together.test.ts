@@ -124,6 +124,17 @@ describe("a call that is never heard of again", () => {
     return { far, waiting };
   };
 
+  // The runtime cancels a request that waits for nothing but another's promise.
+  it("has a timer under each question that waits, and leaves none behind", async () => {
+    const { far, waiting } = stuck();
+    expect(vi.getTimerCount()).toBe(waiting.length);
+    for (const { answer } of far.calls) answer();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(vi.getTimerCount()).toBe(0);
+    for (const { answer } of far.calls) answer();
+    expect(await Promise.all(waiting)).toEqual(["answer 3", "answer 4"]);
+  });
+
   it("holds up nobody for longer than a request may live without its client", async () => {
     const { far, waiting } = stuck();
     await vi.advanceTimersByTimeAsync(29_999);
