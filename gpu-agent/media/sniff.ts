@@ -10,6 +10,7 @@ export type MediaKind =
   | "webp"
   | "gif"
   | "avif"
+  | "heic"
   | "mp4"
   | "mov"
   | "webm"
@@ -35,6 +36,7 @@ const TABLE: Record<MediaKind, readonly [ArtifactType, string]> = {
   webp: ["image", "image/webp"],
   gif: ["image", "image/gif"],
   avif: ["image", "image/avif"],
+  heic: ["image", "image/heic"],
   mp4: ["video", "video/mp4"],
   mov: ["video", "video/quicktime"],
   webm: ["video", "video/webm"],
@@ -72,6 +74,9 @@ function container(head: Buffer): MediaKind | null {
   if (ascii(head, 4, 4) === "ftyp") {
     const brand = ascii(head, 8, 4);
     if (/^avi[fs]/.test(brand)) return "avif";
+    // A picture of items, of whichever kind: what it is made of is among the brands that follow.
+    if (/^(mif1|msf1)/.test(brand)) return head.subarray(16, 64).includes("avi") ? "avif" : "heic";
+    if (/^(hei[cxms]|hev[cx])/.test(brand)) return "heic";
     return brand === "qt  " ? "mov" : "mp4";
   }
   if (head.subarray(0, 4).equals(Buffer.from("1a45dfa3", "hex"))) {

@@ -20,7 +20,8 @@ export async function* mp4(reader: ByteReader, keep: boolean): Walked {
   else while ((await reader.peek(1)).length > 0) yield* box(reader, 0);
 }
 
-async function* box(reader: ByteReader, depth: number): Walked {
+/** One box and what is in it, of the same length. @param depth 0: it lies in nothing. */
+export async function* box(reader: ByteReader, depth: number): Walked {
   if (depth > MAX_DEPTH) throw new BrokenMedia("boxes within boxes without end");
   const header = Buffer.from(await reader.take(8));
   const type = header.toString("latin1", 4, 8);

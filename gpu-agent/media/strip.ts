@@ -6,6 +6,7 @@
 import { BrokenMedia, type ByteReader } from "./byte-reader.ts";
 import type { MediaKind } from "./sniff.ts";
 import { flac, matroska, mp4, wav } from "./strip-boxes.ts";
+import { heif } from "./strip-items.ts";
 import { glb, mp3, ogg, safetensors, text } from "./strip-text.ts";
 
 type Walk = (reader: ByteReader, keep: boolean) => AsyncGenerator<Buffer>;
@@ -14,6 +15,8 @@ const WALKS: Partial<Record<MediaKind, Walk>> = {
   png,
   jpeg,
   webp,
+  avif: heif,
+  heic: heif,
   mp4,
   mov: mp4,
   webm: matroska,

@@ -1,6 +1,7 @@
 /** What ComfyUI writes about a job into its files is out of them before they leave the box, and nothing else is. */
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
+import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { ByteReader } from "../../../gpu-agent/media/byte-reader.ts";
 import { SNIFF_BYTES, sniff } from "../../../gpu-agent/media/sniff.ts";
@@ -44,6 +45,34 @@ const described = (json: object) => {
 };
 
 const comments = bytes("OpusTags", u32le(5), "maker", u32le(1), u32le(CANARY.length), CANARY);
+const u16be = (n: number) => Buffer.from([n >> 8, n & 255]);
+const full = (type: string, version: number, ...body: (string | Buffer)[]) =>
+  box(type, Buffer.from([version, 0, 0, 0]), ...body);
+/** A picture of three items, the last of which lies within the list itself. `before`: the bytes come before the list of them. */
+function itemised(brand: string, before = false): Buffer {
+  const head = box("ftyp", brand, u32be(0), "mif1", brand);
+  const info = (id: number, kind: string) => full("infe", 2, u16be(id), u16be(0), kind, "\0");
+  const meta = (start: number) => {
+    const place = (id: number, method: number, from: number, length: number) =>
+      bytes(u16be(id), u16be(method), u16be(0), u16be(1), u32be(from), u32be(length));
+    const places = bytes(
+      place(1, 0, start, PAYLOAD.length),
+      place(2, 0, start + PAYLOAD.length, CANARY.length),
+      place(3, 1, 0, CANARY.length),
+    );
+    return full(
+      "meta",
+      0,
+      full("iinf", 0, u16be(3), info(1, "av01"), info(2, "Exif"), info(3, "mime")),
+      full("iloc", 1, Buffer.from([0x44, 0]), u16be(3), places),
+      box("idat", CANARY),
+    );
+  };
+  const data = box("mdat", PAYLOAD, CANARY);
+  const list = (start: number) => meta(start + 8);
+  return before ? bytes(head, data, list(head.length)) : bytes(head, list(head.length + meta(0).length), data);
+}
+
 const FILES: Record<string, Buffer> = {
   "an animated PNG": bytes(
     "\x89PNG\r\n\x1a\n",
@@ -57,6 +86,8 @@ const FILES: Record<string, Buffer> = {
     const body = bytes("WEBP", riff("VP8X", Buffer.alloc(10, 255)), riff("VP8L", PAYLOAD), riff("EXIF", CANARY));
     return bytes("RIFF", u32le(body.length), body);
   })(),
+  "an AVIF": itemised("avif"),
+  "a HEIC": itemised("heic"),
   "an MP4": bytes(
     box("ftyp", "isom"),
     box("moov", box("mvhd", PAYLOAD), box("trak", box("udta", CANARY)), box("udta", CANARY), box("meta", CANARY)),
@@ -95,14 +126,17 @@ describe.each(Object.entries(FILES))("%s", (_name, file) => {
   });
 });
 
-describe.each(["an MP4", "a WebM", "a FLAC", "a WAV", "an Opus", "a latent", "a glTF", "a WebP"])("%s", (name) => {
-  it("keeps its length, so that what counts on places in the file still finds them", async () => {
-    const file = FILES[name] ?? Buffer.alloc(0);
-    const clean = await stripped(file);
-    expect(clean.length).toBe(file.length);
-    expect(clean.indexOf(PAYLOAD)).toBe(file.indexOf(PAYLOAD));
-  });
-});
+describe.each(["an AVIF", "a HEIC", "an MP4", "a WebM", "a FLAC", "a WAV", "an Opus", "a latent", "a glTF", "a WebP"])(
+  "%s",
+  (name) => {
+    it("keeps its length, so that what counts on places in the file still finds them", async () => {
+      const file = FILES[name] ?? Buffer.alloc(0);
+      const clean = await stripped(file);
+      expect(clean.length).toBe(file.length);
+      expect(clean.indexOf(PAYLOAD)).toBe(file.indexOf(PAYLOAD));
+    });
+  },
+);
 
 it("a picture or film that ends inside one of its own parts is broken, and is not published as what is left of it", async () => {
   for (const name of ["an animated PNG", "an MP4", "a WebM", "a FLAC", "a latent"]) {
@@ -120,4 +154,23 @@ it("a film of boxes within boxes without end is broken, and is found to be so at
 it("a sound of an odd number of bytes, without the byte that would make it even, is a whole sound", async () => {
   const sound = bytes("RIFF", u32le(49), "WAVE", "fmt ", u32le(16), Buffer.alloc(16), "data", u32le(5), "odd!!");
   expect((await stripped(sound)).equals(sound)).toBe(true);
+});
+
+it("a real AVIF leaves without its Exif and XMP, and with every pixel", async () => {
+  const noise = Buffer.from(Array.from({ length: 48 * 32 * 3 }, (_, n) => (n * 2_654_435_761) >>> 24));
+  const xmp = `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">${CANARY}</rdf:RDF></x:xmpmeta>`;
+  const file = await sharp(noise, { raw: { width: 48, height: 32, channels: 3 } })
+    .withExif({ IFD0: { ImageDescription: CANARY } })
+    .withXmp(xmp)
+    .avif({ quality: 40, effort: 0 })
+    .toBuffer();
+  const clean = await stripped(file);
+  expect([file.includes("lighthouse"), clean.includes("lighthouse"), clean.length]).toEqual([true, false, file.length]);
+  const { exif, xmp: left } = await sharp(clean).metadata();
+  expect([exif, left]).toEqual([undefined, undefined]);
+  expect((await sharp(clean).raw().toBuffer()).equals(await sharp(file).raw().toBuffer())).toBe(true);
+});
+
+it("a picture whose metadata has passed before its list came is broken, and none of it is published", async () => {
+  await expect(stripped(itemised("avif", true))).rejects.toThrow(/broken file/);
 });
