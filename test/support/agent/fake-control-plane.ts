@@ -149,6 +149,8 @@ export class FakeControlPlane {
       const request = renewRequestSchema.parse(body);
       return [200, job ? this.jobs.renew(job, request) : { answer: "lost", lease_expires_in_ms: 0 }];
     }
+    const status = verb === "uploads" ? null : this.jobs.endedBy(lease);
+    if (status !== null) return [200, { status }];
     if (!job) return [409, { refusal: "lease_lost" }];
     switch (verb) {
       case "uploads":

@@ -24,6 +24,8 @@ export type FakeJob = {
   status: JobState;
   attempt: number;
   lease: string | null;
+  /** The lease that ended it last, and as what. */
+  ended: { lease: string; status: JobState } | null;
   claim_id: string | null;
   lease_until: number;
   canceling: boolean;
@@ -67,6 +69,7 @@ export class FakeJobs {
       status: "queued",
       attempt: 0,
       lease: null,
+      ended: null,
       claim_id: null,
       lease_until: 0,
       canceling: false,
@@ -138,6 +141,11 @@ export class FakeJobs {
     return job && job.lease_until > Date.now() ? job : null;
   }
 
+  /** What the same report under the same lease was answered before; null: it ended nothing. */
+  endedBy(lease: string): JobState | null {
+    return [...this.all.values()].find(({ ended }) => ended?.lease === lease)?.ended?.status ?? null;
+  }
+
   renew(job: FakeJob, request: RenewRequest) {
     job.renewals.push({ at: Date.now(), request });
     job.lease_until = Date.now() + this.#timing.lease_ms;
@@ -149,6 +157,7 @@ export class FakeJobs {
 
   end(job: FakeJob, status: JobState): JobState {
     job.status = job.canceling ? "canceled" : status;
+    if (job.lease !== null) job.ended = { lease: job.lease, status: job.status };
     job.lease = null;
     return job.status;
   }

@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { startSimulator } from "../../../gpu-agent/simulator/simulator.ts";
 import { isOver, stagePerTest, until } from "../../support/agent/running-agent.ts";
-import { onlyText, textToImage } from "../../support/agent/workflows.ts";
+import { onlyText, textToImage, twoPictures } from "../../support/agent/workflows.ts";
 import { startGate } from "../../support/gate.ts";
 
 const stage = stagePerTest();
@@ -36,6 +36,20 @@ describe("a call whose answer is lost", () => {
     const claims = on.plane.of("claims").map(({ body }) => body);
     expect([job.status, job.attempt, claims.length]).toEqual(["succeeded", 1, 2]);
     expect(claims[1]).toEqual(claims[0]);
+  });
+
+  it("F11: a commit is asked for again and hears the same success, from one run and one set of files", async () => {
+    const on = await stage();
+    on.plane.fault = (route, n) => (route === "leases/complete" && n <= 2 ? "lose" : null);
+    const job = on.plane.jobs.add(twoPictures());
+    on.plane.offer(job);
+    const ended = () => on.lines.find((line) => line.includes("attempt ended"));
+    await until(() => ended() !== undefined);
+    expect([ended(), job.status]).toEqual([expect.stringContaining('"outcome":"succeeded"'), "succeeded"]);
+    const commits = on.plane.of("leases/complete");
+    expect(commits.map(({ status }) => status)).toEqual([200, 200, 200]);
+    expect(new Set(commits.map(({ body }) => JSON.stringify(body))).size).toBe(1);
+    expect([job.failed, job.released, on.plane.bucket.size]).toEqual([[], [], 2]);
   });
 
   it("F19: a renewal on a half-open connection is given up long before the lease and sent anew", async () => {
@@ -136,10 +150,11 @@ describe("an answer that ends the attempt", () => {
 });
 
 describe("prompts of others in the same ComfyUI", () => {
-  it("F36: are waited for and never touched, and the slot says so", async () => {
+  it("F36: are counted, waited for and never touched, and the slot says so", async () => {
     const on = await stage({ simulator: { stepMs: 100 } });
     const foreign = await queueForeign(on, 12);
     await until(() => on.agent.health().slots[0]?.state === "busy_by_owner");
+    expect(on.agent.health().slots[0]?.reason).toBe("1 prompts of others");
     const job = on.plane.jobs.add(onlyText());
     on.plane.offer(job);
     await until(() => on.plane.controlMessages.some(({ type }) => type === "declined"));
