@@ -8,8 +8,8 @@
  * `keep` holds that request open until the call is done, also when its client goes away. The runtime cuts such a request off in
  * the end, and nobody hears of it: a call of which nothing was heard for `LOST_MS` holds up and answers nobody any more.
  *
- * Each that waits looks at the clock in its own request, for itself and for all: the runtime takes a request that waits for another's
- * promise alone for hung and cancels it, and a timer under it says that it is not.
+ * Each that waits looks at the clock in its own request, for itself and for all: a request that has nothing under way and only
+ * waits to be told by another is taken for hung by the runtime, and canceled. A timer of its own says that it is not.
  */
 
 export type Limits = { readonly in_flight: number; readonly batch: number };

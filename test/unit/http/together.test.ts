@@ -124,7 +124,7 @@ describe("a call that is never heard of again", () => {
     return { far, waiting };
   };
 
-  // The runtime cancels a request that waits for nothing but another's promise.
+  // The runtime cancels a request that has nothing under way and only waits to be told by another.
   it("has a timer under each question that waits, and leaves none behind", async () => {
     const { far, waiting } = stuck();
     expect(vi.getTimerCount()).toBe(waiting.length);
