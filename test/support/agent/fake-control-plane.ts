@@ -9,6 +9,7 @@ import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import {
   ackRequestSchema,
+  type CompleteRequest,
   type ControlUp,
   claimRequestSchema,
   completeRequestSchema,
@@ -157,7 +158,7 @@ export class FakeControlPlane {
         return [200, this.#sign(job, body)];
       case "complete":
         job.completed = completeRequestSchema.parse(body);
-        return [200, { status: this.jobs.end(job, "succeeded") }];
+        return [200, { status: this.jobs.end(job, this.#holds(job.completed) ? "succeeded" : "queued") }];
       case "fail":
         job.failed.push(failRequestSchema.parse(body));
         return [200, { status: this.jobs.end(job, job.failed.at(-1)?.transient ? "queued" : "failed") }];
@@ -170,6 +171,14 @@ export class FakeControlPlane {
       default:
         return [404, { error: "not_found" }];
     }
+  }
+
+  /** As the control plane does: what the bucket says of each file decides, not the agent. */
+  #holds({ artifacts }: CompleteRequest): boolean {
+    return artifacts.every(({ key, md5 }) => {
+      const bytes = key === null ? null : this.bucket.get(key)?.bytes;
+      return bytes === null || (bytes !== undefined && createHash("md5").update(bytes).digest("hex") === md5);
+    });
   }
 
   #sign(job: FakeJob, body: unknown) {

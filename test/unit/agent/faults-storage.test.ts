@@ -58,6 +58,17 @@ describe("a bucket that misbehaves", () => {
     ).toHaveLength(2);
   });
 
+  it("F68: has other bytes under the key: the commit that says otherwise is no success to the agent either", async () => {
+    const on = await stage();
+    const job = on.plane.jobs.add(twoPictures());
+    on.plane.bucket.set(`a7/${job.job}/1/1.bin`, { bytes: Buffer.from("of somebody else"), headers: {} });
+    on.plane.offer(job);
+    const ended = () => on.lines.find((line) => line.includes("attempt ended"));
+    await until(() => ended() !== undefined, 20_000);
+    expect([job.status, ended()]).toEqual(["queued", expect.stringContaining('"outcome":"failed"')]);
+    expect(on.plane.of("PUT").filter(({ status }) => status === 412)).toHaveLength(1);
+  });
+
   it("F69: cuts the connection in mid-body: nothing is visible of it, and the file is sent anew", async () => {
     const on = await stage();
     on.plane.bucketFault = (n) => (n === 1 ? "cut" : null);
