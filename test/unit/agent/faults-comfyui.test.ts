@@ -1,7 +1,7 @@
 /**
  * What the agent makes of a ComfyUI that dies, hangs, lies or is not alone: faults F25 to F41 of the catalogue that need no other process.
  */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { isOver, type StageOptions, stagePerTest, until } from "../../support/agent/running-agent.ts";
 import { onlyText, textToImage, twoPictures } from "../../support/agent/workflows.ts";
 
@@ -122,6 +122,23 @@ describe("a ComfyUI whose word cannot be taken", () => {
     on.sim.faults.set({ cutAfterFrames: 12 });
     const job = await told(on, textToImage());
     expect([job.status, prompts(on) - before]).toEqual(["succeeded", 1]);
+  });
+
+  it("F30: breaks each new socket for the rest of the run, which is followed by its history and ends well from one submit", async () => {
+    const on = await stage(slow);
+    const before = prompts(on);
+    const client = on.agent.slots[0]?.session.client;
+    if (!client) throw new Error("no slot");
+    const asked = vi.spyOn(client, "history");
+    const job = on.plane.jobs.add(textToImage({ steps: 40 }));
+    on.plane.offer(job);
+    await until(() => on.plane.frames.some(({ type }) => type === "progress"));
+    const breaking = setInterval(() => on.sim.faults.set({ cutAfterFrames: 0 }), 5);
+    asked.mockClear();
+    await until(() => isOver(job) || job.failed.length > 0).finally(() => clearInterval(breaking));
+    expect([job.status, job.attempt, prompts(on) - before]).toEqual(["succeeded", 1, 1]);
+    expect(asked.mock.calls.length).toBeGreaterThan(1);
+    asked.mockRestore();
   });
 
   it("F30: sends no frame at all, and the run still ends well from one submit", async () => {
