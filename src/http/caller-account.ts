@@ -16,8 +16,11 @@ export function callerAccount(c: Context<AppEnv>): AccountRpc {
   return accountOf(c.env, caller.account, caller.region);
 }
 
-/** Calls to one account under way from one isolate, and questions of one call: a batch of full bodies stays below what it may carry. */
-const LIMITS = { in_flight: 4, batch: 16 };
+/**
+ * Calls to one account under way from one isolate: two, so that one that hangs holds up nobody, and no more, since fuller calls cost
+ * fewer commits. Questions of one call: a batch of full bodies stays below what it may carry.
+ */
+const LIMITS = { in_flight: 2, batch: 16 };
 const submits = together<SubmitCommand, Submission>(LIMITS);
 const reads = together<AskedJob, Metered<JobRecord> | "threw">(LIMITS);
 
