@@ -27,6 +27,7 @@ export class Metrics {
   readonly failures = this.#counter("comfyui_failures_total", "Calls to ComfyUI without an answer, or with 5xx", [
     "route",
   ]);
+  readonly ignoredFrames = this.#counter("comfyui_frames_ignored_total", "Frames of its socket left aside", ["why"]);
   readonly uploadBytes = this.#counter("comfy_agent_upload_bytes_total", "Bytes brought into the bucket", []);
   readonly duration = new Histogram({
     name: "comfyui_request_duration_seconds",

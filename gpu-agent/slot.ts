@@ -101,6 +101,7 @@ export class Slot {
         hooks.capability();
       },
       capability: () => hooks.capability(),
+      ignored: (why) => parts.metrics.ignoredFrames.inc({ why }),
       deadWorker: () => this.#health.fellIll({ reason: "ComfyUI works on nothing any more", mends: false }),
     });
     this.#health = new SlotHealth(this.session, parts, this.#folders, this.#log, {

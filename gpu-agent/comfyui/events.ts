@@ -70,8 +70,12 @@ const envelope = z.object({ type: z.string(), data: z.unknown() });
 /** `progress_state` repeats the whole graph on every tick and says nothing that `progress` does not: not even parsed. */
 const SKIPPED = '"progress_state"';
 
+/** True for what is known and left unread. */
+export function isSkipped(text: string): boolean {
+  return text.slice(0, 40).includes(SKIPPED);
+}
+
 export function parseEvent(text: string): ComfyEvent | null {
-  if (text.slice(0, 40).includes(SKIPPED)) return null;
   let json: unknown;
   try {
     json = JSON.parse(text);

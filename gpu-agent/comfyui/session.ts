@@ -28,6 +28,8 @@ export type SessionHooks = {
   capability(): void;
   /** It answers, but nothing works on its queue. */
   deadWorker(): void;
+  /** A frame of its socket was left aside: no event we know, or about a prompt that is not ours. */
+  ignored(why: "unreadable" | "foreign"): void;
 };
 export type SessionSettings = {
   workDir: string;
@@ -74,6 +76,7 @@ export class ComfySession {
     });
     this.#socket = new ComfySocket(client.http.base, this.clientId, {
       event: (event) => this.#onEvent(event),
+      unreadable: () => hooks.ignored("unreadable"),
       changed: (open) => this.#onSocket(open),
     });
   }
@@ -204,7 +207,10 @@ export class ComfySession {
     if (event.type === "status") this.#onStatus(event);
     if (event.type === "start") this.#executing = event.prompt_id;
     const owner = "prompt_id" in event && event.prompt_id !== null ? event.prompt_id : this.#executing;
-    if (owner !== null) this.#watchers.get(owner)?.event(event);
+    if (owner === null) return;
+    const watcher = this.#watchers.get(owner);
+    if (watcher) watcher.event(event);
+    else this.#hooks.ignored("foreign");
   }
 
   #onStatus(event: ComfyEvent & { type: "status" }): void {

@@ -5,10 +5,12 @@
  */
 import { WebSocket } from "ws";
 import { jittered } from "../clock.ts";
-import { type ComfyEvent, parseBinary, parseEvent } from "./events.ts";
+import { type ComfyEvent, isSkipped, parseBinary, parseEvent } from "./events.ts";
 
 export type SocketHandlers = {
   event(event: ComfyEvent): void;
+  /** A frame that is no event we know. */
+  unreadable(): void;
   /** After every change: open, or closed. */
   changed(open: boolean): void;
 };
@@ -77,8 +79,11 @@ export class ComfySocket {
     socket.on("message", (data, isBinary) => {
       this.#heard = true;
       const bytes = asBuffer(data);
-      const event = isBinary ? parseBinary(bytes) : parseEvent(bytes.toString("utf8"));
+      const text = isBinary ? null : bytes.toString("utf8");
+      if (text !== null && isSkipped(text)) return;
+      const event = text === null ? parseBinary(bytes) : parseEvent(text);
       if (event) this.#handlers.event(event);
+      else this.#handlers.unreadable();
     });
     socket.on("pong", () => {
       this.#heard = true;

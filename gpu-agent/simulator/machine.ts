@@ -133,7 +133,13 @@ export class Machine {
   send(type: string, data: { [key: string]: Dumpable }, to: string | null): void {
     const noisy = this.faults.plan.noise === true;
     this.sockets.publish(to, dump({ type, data: noisy ? { ...data, sim_extra: [1, { deep: null }] } : data }));
-    if (noisy) this.sockets.publish(to, dump({ type: "sim.unknown", data: { about: type, list: [] } }));
+    if (noisy) {
+      this.sockets.publish(to, dump({ type: "sim.unknown", data: { about: type, list: [] } }));
+      this.sockets.publish(
+        to,
+        dump({ type: "progress", data: { prompt_id: "sim-elsewhere", node: "1", value: 1, max: 2 } }),
+      );
+    }
     if (this.faults.plan.binaryNoise === true) this.sockets.publish(to, Buffer.from([0, 0, 0, 99, 1, 2, 3]));
   }
 

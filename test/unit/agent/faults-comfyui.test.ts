@@ -176,7 +176,7 @@ describe("a ComfyUI whose word cannot be taken", () => {
     expect(keys(second)?.some((key) => keys(first)?.includes(key))).toBe(false);
   });
 
-  it("F40: mixes in frames of others, unknown and malformed ones and a preview of 50 MB, and the run is untouched", async () => {
+  it("F40: mixes in frames of others, unknown and malformed ones and a preview of 50 MB: they are counted, and the run is untouched", async () => {
     // All ends share one thread here, and 150 MB hold it for longer than the scaled leases live.
     const timing = { first_lease_ms: 20_000, lease_ms: 20_000, grace_ms: 20_000 };
     const on = await stage({ simulator: { stepMs: 10, previewMethod: "latent2rgb" }, timing });
@@ -184,6 +184,10 @@ describe("a ComfyUI whose word cannot be taken", () => {
     const job = await told(on, textToImage({ steps: 3 }));
     expect([job.status, job.completed?.artifacts.length]).toEqual(["succeeded", 1]);
     expect(on.plane.previews.every((preview) => preview.length < 1_000_000)).toBe(true);
+    const { values } = await on.agent.metrics.ignoredFrames.get();
+    const counted = Object.fromEntries(values.map(({ labels, value }) => [labels.why, value]));
+    expect(counted.unreadable).toBeGreaterThan(0);
+    expect(counted.foreign).toBeGreaterThan(0);
   });
 
   it("F37: no longer has a class of the workflow: the job is handed back with what is missing, for another box", async () => {

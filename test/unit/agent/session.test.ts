@@ -16,7 +16,11 @@ async function begin(make: (url: string, answered: () => void) => ComfyClient) {
   const tell = (what: string) => () => void seen.said.push(what);
   const hooks = { changed: tell("changed"), down: tell("down"), up: tell("up"), capability: tell("capability") };
   const client = make(sim.url, () => void seen.answers++);
-  const session = new ComfySession(client, settings, { ...hooks, deadWorker: tell("dead worker") });
+  const session = new ComfySession(client, settings, {
+    ...hooks,
+    deadWorker: tell("dead worker"),
+    ignored: tell("ignored"),
+  });
   session.start();
   return { sim, client, session, seen };
 }
