@@ -11,7 +11,7 @@ import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { Auth, CancelDone } from "../contract.ts";
 import { commit, dispatch, type Effects, noEffects, settle } from "./commit.ts";
-import { type AccountContext, leaseTimesOf } from "./context.ts";
+import { type AccountContext, momentOf } from "./context.ts";
 import { identify, NOT_FOUND, roleOf } from "./identity.ts";
 import { isKept } from "./retention.ts";
 
@@ -38,11 +38,7 @@ function cancelIn(
   if (!tables || !before || !isKept(before, now)) return refuse(NOT_FOUND);
   const underWay = live?.status === "canceling";
   if (live && !isEnded(live.status) && !underWay) {
-    const advanced = advance(
-      live,
-      { name: "cancel" },
-      { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) },
-    );
+    const advanced = advance(live, { name: "cancel" }, momentOf(ctx, now));
     if (advanced.kind === "moved") {
       commit(ctx, tables, live, advanced, effects);
       dispatch(ctx, tables, now, effects);

@@ -14,7 +14,7 @@ import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { ClaimCommand, ClaimGrant } from "../contract.ts";
 import { commit, dispatch, type Effects, noEffects, settle } from "./commit.ts";
-import { type AccountContext, leaseTimesOf } from "./context.ts";
+import { type AccountContext, momentOf } from "./context.ts";
 import { roleOf } from "./identity.ts";
 import { freshPoolStatus } from "./pool-status.ts";
 
@@ -62,7 +62,7 @@ function claimIn(
   }
   if (command.attempt !== job.attempt + 1) return refuse("gone");
   const now = ctx.now();
-  if (job.queue_deadline !== null && job.queue_deadline <= now) return expired(ctx, tables, job, effects);
+  if (job.queue_deadline !== null && job.queue_deadline <= now) return expired(ctx, tables, job, now, effects);
   if (command.held) return refuse("not_yet");
   const refusal = notForThem(job, command, able, now);
   if (refusal) return refuse(refusal);
@@ -73,11 +73,7 @@ function claimIn(
   }
   const { claim_id, slot, ahead } = command;
   const grant = { nonce: randomBase32(NONCE_LENGTH), claim_id, agent: command.agent.agent, slot };
-  const advanced = advance(
-    job,
-    { name: ahead ? "claim_ahead" : "claim", grant },
-    { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) },
-  );
+  const advanced = advance(job, { name: ahead ? "claim_ahead" : "claim", grant }, momentOf(ctx, now));
   if (advanced.kind === "none") return refuse("gone");
   const stored = tables.jobs.get(job.job);
   commit(ctx, tables, job, advanced, effects, stored);
@@ -89,12 +85,12 @@ function expired(
   ctx: AccountContext,
   tables: AccountTables,
   job: LiveJob,
+  now: number,
   effects: Effects,
 ): Result<never, ClaimRefusal> {
-  const times = leaseTimesOf(ctx.settings);
-  const advanced = advance(job, { name: "queue_deadline" }, { now: ctx.now(), random: ctx.random(), times });
+  const advanced = advance(job, { name: "queue_deadline" }, momentOf(ctx, now));
   if (advanced.kind === "moved") commit(ctx, tables, job, advanced, effects);
-  dispatch(ctx, tables, ctx.now(), effects);
+  dispatch(ctx, tables, now, effects);
   return refuse("gone");
 }
 

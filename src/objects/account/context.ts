@@ -2,6 +2,7 @@
  * Owns what every verb of the account object works with.
  * Invariant: one per running object; nothing in it but the database survives the object, and nothing needs to.
  */
+import type { AdvanceContext } from "../../domain/advance.ts";
 import type { LeaseTimes } from "../../domain/lease.ts";
 import type { Env, Settings } from "../../platform/env.ts";
 import type { Macs } from "../../platform/macs.ts";
@@ -32,7 +33,12 @@ export type AccountContext = {
   readonly background: (work: Promise<unknown>) => void;
 };
 
-export function leaseTimesOf(settings: Settings): LeaseTimes {
+/** What `advance` is told of the moment of a decision. */
+export function momentOf(ctx: AccountContext, now: number): AdvanceContext {
+  return { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) };
+}
+
+function leaseTimesOf(settings: Settings): LeaseTimes {
   return {
     first_ms: settings.FIRST_LEASE_MS,
     lease_ms: settings.LEASE_MS,

@@ -10,7 +10,7 @@ import type { AccountTables } from "../../storage/account/database.ts";
 import type { StoredProfile } from "../../storage/account/profile.ts";
 import type { Account, AccountChange, AccountProfile, NewKey, Operator } from "../contract.ts";
 import { commit, dispatch, type Effects, noEffects, readable, settle, wantBy } from "./commit.ts";
-import { type AccountContext, leaseTimesOf } from "./context.ts";
+import { type AccountContext, momentOf } from "./context.ts";
 import { oweDirectory } from "./directory.ts";
 import { ERASED, NOT_FOUND } from "./identity.ts";
 import { recheckViewers } from "./recheck.ts";
@@ -146,8 +146,7 @@ export function cancelSome(ctx: AccountContext, tables: AccountTables, now: numb
   for (const id of jobs) {
     const job = readable(ctx, tables, id);
     if (!job) continue;
-    const times = leaseTimesOf(ctx.settings);
-    const advanced = advance(job, { name: "cancel" }, { now, random: ctx.random(), times });
+    const advanced = advance(job, { name: "cancel" }, momentOf(ctx, now));
     if (advanced.kind === "moved") commit(ctx, tables, job, advanced, effects);
   }
   return jobs.length === AT_MOST;

@@ -26,7 +26,7 @@ import type { JobState } from "../../protocol/states.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { Finished, LeaseLost, SeenObject } from "../contract.ts";
 import { commit, dispatch, type Effects, noEffects, settle } from "./commit.ts";
-import { type AccountContext, leaseTimesOf } from "./context.ts";
+import { type AccountContext, momentOf } from "./context.ts";
 import { held } from "./renew.ts";
 
 const LOST: LeaseLost = { refusal: "lease_lost" };
@@ -124,7 +124,7 @@ function finishIn(
   if (!job?.lease) return keptAnswer(tables, stored, lease, report);
   const now = ctx.now();
   const event = report.event(stored, job.lease.agent, now);
-  const advanced = advance(job, event, { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) });
+  const advanced = advance(job, event, momentOf(ctx, now));
   if (advanced.kind === "none") return refuse(LOST);
   commit(ctx, tables, job, advanced, effects, stored);
   dispatch(ctx, tables, now, effects);

@@ -15,7 +15,7 @@ import { ok, type Result, refuse } from "../../protocol/result.ts";
 import type { AccountTables } from "../../storage/account/database.ts";
 import type { LeaseLost, UploadGrant } from "../contract.ts";
 import { commit, noEffects, settle } from "./commit.ts";
-import { type AccountContext, leaseTimesOf } from "./context.ts";
+import { type AccountContext, momentOf } from "./context.ts";
 
 const LOST: RenewAnswer = { answer: "lost", lease_expires_in_ms: 0 };
 
@@ -38,7 +38,7 @@ export function renew(ctx: AccountContext, lease: LeaseFields, request: RenewReq
         detail: request.progress_detail,
         logs: request.logs,
       },
-      { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) },
+      momentOf(ctx, now),
     );
     if (advanced.kind === "none" || !advanced.job.lease) return LOST;
     commit(ctx, tables, job, advanced, effects);
@@ -60,11 +60,7 @@ export function agentLost(ctx: AccountContext, lease: LeaseFields): void {
   ctx.database.transact(() => {
     const job = held(ctx, tables, lease);
     if (!job) return;
-    const advanced = advance(
-      job,
-      { name: "agent_lost" },
-      { now: ctx.now(), random: ctx.random(), times: leaseTimesOf(ctx.settings) },
-    );
+    const advanced = advance(job, { name: "agent_lost" }, momentOf(ctx, ctx.now()));
     if (advanced.kind === "moved") commit(ctx, tables, job, advanced, effects);
   });
   settle(ctx, effects);

@@ -25,7 +25,7 @@ import {
   takeOver,
   wantBy,
 } from "./commit.ts";
-import { type AccountContext, leaseTimesOf } from "./context.ts";
+import { type AccountContext, momentOf } from "./context.ts";
 import { roleOf } from "./identity.ts";
 
 const PAGE = 100;
@@ -74,7 +74,7 @@ function sweepJob(ctx: AccountContext, tables: AccountTables, job: LiveJob, now:
   }
   const event = earliestEvent(job, now);
   if (event) {
-    const advanced = advance(job, event, { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) });
+    const advanced = advance(job, event, momentOf(ctx, now));
     if (advanced.kind === "none") throw new Error(`nothing follows from ${event.name} in ${job.status}`);
     if (event.name === "lease_expired") {
       count("comfy_edge_rescues_total");
@@ -133,11 +133,7 @@ export function doorbellDied(ctx: AccountContext, job: JobId, attempt: number): 
     if (live.dead_letters >= live.rings) return;
     const dead_letters = live.dead_letters + 1;
     if (dead_letters >= MAX_DEAD_LETTERS) {
-      const advanced = advance(
-        live,
-        { name: "undeliverable" },
-        { now, random: ctx.random(), times: leaseTimesOf(ctx.settings) },
-      );
+      const advanced = advance(live, { name: "undeliverable" }, momentOf(ctx, now));
       if (advanced.kind === "moved") commit(ctx, tables, live, advanced, effects);
       dispatch(ctx, tables, now, effects);
       return;
