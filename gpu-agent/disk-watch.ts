@@ -77,7 +77,7 @@ function codeOf(error: unknown): string {
 }
 
 export function isDiskFull(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
+  return ["ENOSPC", "EDQUOT"].includes(codeOf(error));
 }
 
 /** Any failure of a file or a folder of ours: full, gone, not ours to write. A call over the network names no path. */

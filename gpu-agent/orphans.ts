@@ -18,8 +18,13 @@ export class Orphans {
 
   /** Synchronous on purpose: the submit must not leave before this is on its way to disk. Throws when it cannot be written. */
   add(promptId: string, comfyUrl: string): void {
-    mkdirSync(this.#dir, { recursive: true });
-    writeFileSync(join(this.#dir, promptId), comfyUrl);
+    const path = join(this.#dir, promptId);
+    try {
+      writeFileSync(path, comfyUrl);
+    } catch {
+      mkdirSync(this.#dir, { recursive: true });
+      writeFileSync(path, comfyUrl);
+    }
   }
 
   /** What cannot be removed is looked for once more, in vain, by the next life. */

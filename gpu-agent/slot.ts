@@ -194,11 +194,11 @@ export class Slot {
       },
       again: () => {
         this.loaded = [];
-        this.#next?.runner.stop("give_back");
+        this.giveBack(null);
       },
       sick: (illness) => {
         this.#health.fellIll(illness);
-        this.#next?.runner.stop("give_back");
+        this.giveBack(null);
       },
       failed: ({ code, message }) => {
         this.error = { ref, text: `${code}: ${message}`.slice(0, MAX_ERROR) };
@@ -210,7 +210,7 @@ export class Slot {
     if (this.#current) this.#next = { runner, ref };
     else this.#current = { runner, ref };
     // Claimed while the run before it was still its first.
-    if (this.#next && this.#current.runner.isBetweenRuns) runner.stop("give_back");
+    if (this.#current.runner.isBetweenRuns) this.giveBack(ref);
     this.#hooks.changed(this);
     const running = runner.run();
     this.#running.add(running);
